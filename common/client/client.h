@@ -1,0 +1,134 @@
+// The C++ client of Sluice: what a program links to push, subscribe, read and administer.
+//
+// Every call retries what may be retried (UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED, DEADLINE_EXCEEDED of one attempt) with jittered backoff, honours
+// RetryInfo, and gives up at the call's total deadline. Writes carry a request_id made once per call, so that a retry never adds anything. A call that
+// failed after several attempts states the outcome over all of them (OutcomeOf): UNKNOWN if any attempt may be in and none succeeded.
+// BACKLOG is not retried: slow down instead. All classes are thread-safe unless they say otherwise; they share the channel they are given.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <grpcpp/channel.h>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "sluice/v1/catalog.grpc.pb.h"
+#include "sluice/v1/compaction.grpc.pb.h"
+#include "sluice/v1/frontend.grpc.pb.h"
+#include "sluice/v1/info.grpc.pb.h"
+#include "sluice/v1/log.grpc.pb.h"
+
+namespace sluice::client {
+
+struct Options {
+  // Of one attempt, and of the whole call with its retries.
+  std::chrono::milliseconds attempt_deadline{10'000};
+  std::chrono::milliseconds total_deadline{60'000};
+  // Backoff: doubles from first to most, each time a random share of 50..100 %.
+  std::chrono::milliseconds first_backoff{20};
+  std::chrono::milliseconds most_backoff{2'000};
+};
+
+// A channel with Sluice's settings: round robin over the addresses of the name, keepalive, messages up to 32 MiB. Plain text.
+std::shared_ptr<grpc::Channel> Connect(const std::string& address);
+
+template <class T>
+using Callback = std::function<void(absl::StatusOr<T>)>;
+
+// A subscription that survives reconnects: it resumes after the last SeqId it returned. One thread at a time, except Cancel.
+class Subscription {
+ public:
+  ~Subscription();
+  // True: *message holds the next one (appends, or a heartbeat). False: the range asked for is complete. OUT_OF_RANGE, DATA_LOSS, NOT_FOUND,
+  // FAILED_PRECONDITION and INVALID_ARGUMENT end it, and so does Cancel (CANCELLED); on anything else it reconnects, for as long as it takes.
+  absl::StatusOr<bool> Next(v1::SubscribeResponse* message);
+  // From any thread.
+  void Cancel();
+  // The last SeqId returned.
+  SeqId last() const;
+
+ private:
+  friend class Log;
+  struct State;
+  explicit Subscription(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// LogService.
+class Log {
+ public:
+  explicit Log(std::shared_ptr<grpc::Channel> channel, Options options = {});
+
+  // Sets request_id if it is empty.
+  absl::StatusOr<v1::PushLogsResponse> Push(v1::PushLogsRequest request);
+  // `done` is called once, on a thread of gRPC's.
+  void PushAsync(v1::PushLogsRequest request, Callback<v1::PushLogsResponse> done);
+  absl::StatusOr<v1::PullLogsResponse> Pull(const v1::PullLogsRequest& request);
+  absl::StatusOr<v1::DescribeLogResponse> Describe(const CollectionId& collection);
+  absl::StatusOr<v1::TrimLogResponse> Trim(const CollectionId& collection, SeqId up_to);
+  std::unique_ptr<Subscription> Subscribe(v1::SubscribeRequest request);
+  // Calls `on_message` for each message of one view. Not retried once a message was delivered (a view is one snapshot): the caller asks again.
+  absl::Status ReadView(const v1::ReadViewRequest& request, absl::FunctionRef<absl::Status(v1::ReadViewResponse&)> on_message);
+
+ private:
+  std::shared_ptr<v1::LogService::Stub> stub_;
+  Options options_;
+};
+
+// CatalogService. Create fills collection_id, so that its retries are one call.
+class Catalog {
+ public:
+  explicit Catalog(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  absl::StatusOr<v1::CreateCollectionResponse> Create(v1::CreateCollectionRequest request);
+  absl::StatusOr<v1::Collection> Get(const v1::CollectionRef& ref);
+  absl::StatusOr<v1::ListCollectionsResponse> List(const v1::ListCollectionsRequest& request);
+  absl::StatusOr<v1::Collection> Update(const v1::UpdateCollectionRequest& request);
+  absl::StatusOr<v1::Collection> Delete(const v1::CollectionRef& ref);
+
+ private:
+  std::shared_ptr<v1::CatalogService::Stub> stub_;
+  Options options_;
+};
+
+// CompactionService.
+class Compaction {
+ public:
+  explicit Compaction(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  absl::StatusOr<v1::ClaimResponse> Claim(const v1::ClaimRequest& request);
+  absl::StatusOr<v1::RenewResponse> Renew(const v1::RenewRequest& request);
+  absl::StatusOr<v1::CommitResponse> Commit(const v1::CommitRequest& request);
+  absl::Status Release(const v1::ReleaseRequest& request);
+  absl::StatusOr<v1::ListGarbageResponse> ListGarbage(const v1::ListGarbageRequest& request);
+  absl::Status CollectGarbage(const v1::CollectGarbageRequest& request);
+
+ private:
+  std::shared_ptr<v1::CompactionService::Stub> stub_;
+  Options options_;
+};
+
+// FrontendService. Writes set request_id if it is empty.
+class Frontend {
+ public:
+  explicit Frontend(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  absl::StatusOr<v1::WriteResponse> Add(v1::WriteRequest request);
+  absl::StatusOr<v1::WriteResponse> Update(v1::WriteRequest request);
+  absl::StatusOr<v1::WriteResponse> Upsert(v1::WriteRequest request);
+  absl::StatusOr<v1::WriteResponse> Delete(v1::DeleteRequest request);
+  void AddAsync(v1::WriteRequest request, Callback<v1::WriteResponse> done);
+  void UpdateAsync(v1::WriteRequest request, Callback<v1::WriteResponse> done);
+  void UpsertAsync(v1::WriteRequest request, Callback<v1::WriteResponse> done);
+  void DeleteAsync(v1::DeleteRequest request, Callback<v1::WriteResponse> done);
+  absl::StatusOr<v1::GetResponse> Get(const v1::GetRequest& request);
+  absl::StatusOr<v1::CountResponse> Count(const v1::CountRequest& request);
+  absl::StatusOr<v1::QueryResponse> Query(const v1::QueryRequest& request);
+
+ private:
+  std::shared_ptr<v1::FrontendService::Stub> stub_;
+  Options options_;
+};
+
+}  // namespace sluice::client

@@ -1,0 +1,37 @@
+// What a record and a push may carry. One table, reported by InfoService.GetInfo and enforced by scan.h.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace sluice {
+
+inline constexpr uint64_t kMaxIdBytes = 512;
+inline constexpr uint64_t kMaxDocumentBytes = 1 << 20;
+inline constexpr uint64_t kMaxUriBytes = 8 << 10;
+inline constexpr uint64_t kMaxMetadataEntries = 256;
+inline constexpr uint64_t kMaxMetadataKeyBytes = 512;
+inline constexpr uint64_t kMaxMetadataStringBytes = 32 << 10;
+inline constexpr uint64_t kMaxDimension = 8192;
+inline constexpr uint64_t kMaxRecordsPerAppend = 10'000;
+inline constexpr uint64_t kMaxBytesPerAppend = 16 << 20;
+
+struct LimitInfo {
+  std::string_view name;
+  uint64_t max;
+  std::string_view help;
+};
+
+inline constexpr LimitInfo kLimits[] = {
+    {"record.id.bytes", kMaxIdBytes, "Bytes of an id, at least 1"},
+    {"record.document.bytes", kMaxDocumentBytes, "Bytes of a document"},
+    {"record.uri.bytes", kMaxUriBytes, "Bytes of a uri"},
+    {"record.metadata.entries", kMaxMetadataEntries, "Metadata keys of a record"},
+    {"record.metadata.key.bytes", kMaxMetadataKeyBytes, "Bytes of a metadata key, at least 1"},
+    {"record.metadata.string.bytes", kMaxMetadataStringBytes, "Bytes of a metadata string"},
+    {"record.vector.dimension", kMaxDimension, "Components of a vector, at least 1"},
+    {"append.records", kMaxRecordsPerAppend, "Records of an append, at least 1"},
+    {"append.bytes", kMaxBytesPerAppend, "Bytes of the records of an append, as encoded"},
+};
+
+}  // namespace sluice
