@@ -1,19 +1,22 @@
-// What every Sluice process has around its service: a gRPC server with health, reflection and InfoService; an HTTP port with /metrics, /livez and
-// /readyz; logging; an orderly stop on SIGTERM and SIGINT.
+// What every Sluice process has around its service: a gRPC server with health, reflection and
+// InfoService; an HTTP port with /metrics, /livez and /readyz; logging; an orderly stop on SIGTERM
+// and SIGINT.
 //
-// A service is a Component. One process runs one (sluice-log, ...) or all three (sluice): the wiring differs, the services do not.
+// A service is a Component. One process runs one (sluice-log, ...) or all three (sluice): the
+// wiring differs, the services do not. A main is: BlockStopSignals, declare settings,
+// ParseCommandLine, make the components, Run.
 #pragma once
-
-#include <chrono>
-#include <functional>
-#include <memory>
-#include <string>
-#include <string_view>
-#include <vector>
 
 #include <grpcpp/channel.h>
 #include <grpcpp/server_builder.h>
 #include <prometheus/registry.h>
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -21,17 +24,25 @@
 
 namespace sluice::server {
 
-// A service within a process. Register, Start, then any number of Ready and Alive, then BeginDrain, FinishDrain; destroyed after the gRPC server has stopped.
+// Largest gRPC message that servers and channels of ours take: an append's 16 MiB of records and
+// what stands around them.
+inline constexpr int kMaxMessageBytes = 32 << 20;
+
+// A service within a process. Its life: constructed (cheap, cannot fail), Register, Start, then any
+// number of Ready and Alive (from several threads, must return at once), BeginDrain, FinishDrain;
+// destroyed after the gRPC server has stopped. If Start failed, nothing but the destructor follows.
 class Component {
  public:
   virtual ~Component() = default;
   // Adds its gRPC services.
   virtual void Register(grpc::ServerBuilder& builder) = 0;
-  // Called once the server listens. `self` is an in-process channel to it.
+  // Opens what it needs and starts its loops. Called once the server listens: a call that arrives
+  // before this has returned gets UNAVAILABLE from the component. `self` is an in-process channel
+  // to the server.
   virtual absl::Status Start(const std::shared_ptr<grpc::Channel>& self) = 0;
   // OK if it can do useful work; else what is missing, for people.
   virtual absl::Status Ready() const = 0;
-  // Whether its loops still turn.
+  // OK if its loops still turn; else which one does not.
   virtual absl::Status Alive() const = 0;
   // Takes no new work: calls that write answer DRAINING, streams end, claims stop. Returns at once.
   virtual void BeginDrain() = 0;
@@ -41,24 +52,63 @@ class Component {
 
 // Settings that every process has, under `server.`.
 struct ServerSettings {
-  std::string grpc_address;  // server.grpc_address, default 127.0.0.1:0 replaced by each program's own port
-  std::string http_address;  // server.http_address
-  uint64_t drain_ms = 0;     // server.drain_ms
-  std::string log_format;    // server.log_format: text (key=value) or json
-  std::string log_level;     // server.log_level
+  std::string grpc_address;
+  std::string http_address;
+  uint64_t drain_ms = 0;
+  std::string log_format;
+  std::string log_level;
 
-  void Declare(Settings& settings, std::string default_grpc_address, std::string default_http_address);
+  void Declare(Settings& settings, std::string default_grpc_address,
+               std::string default_http_address);
 };
 
-// What a program's main does after its settings are loaded: builds the components' server, prints one line "ready grpc=ADDRESS http=ADDRESS" to standard output
-// once it serves (with the ports the kernel picked), runs until SIGTERM or SIGINT, drains, and returns the exit status: 0 after an orderly stop, 1
-// with a message on standard error if it could not start (port in use, data folder in use, ...). Signals must be blocked before any thread starts: call BlockStopSignals first in main.
-void BlockStopSignals();
-int Run(std::string_view program, const ServerSettings& settings, const std::shared_ptr<prometheus::Registry>& registry,
-        const std::vector<Component*>& components);
+// The version of the software, as in `--version`.
+std::string_view Version();
 
-// The command line that every program has: --config FILE, --print-config, --help, --version. Returns an exit status if the program is to end now.
-// `declare` has been called on `settings` before.
-std::optional<int> ParseCommandLine(int argc, char** argv, std::string_view program, std::string_view about, Settings& settings);
+// The server of one process, for mains (through Run) and for tests. Thread-safe once started. The
+// components are not owned and must outlive it.
+class Server {
+ public:
+  // Listens, then starts the components in order. On error (port in use, a component that cannot
+  // start) everything is stopped again.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(
+      std::string_view program, const ServerSettings& settings,
+      const std::shared_ptr<prometheus::Registry>& registry,
+      const std::vector<Component*>& components);
+  // Drains if that has not happened yet.
+  virtual ~Server() = default;
+
+  // HOST:PORT, with the ports the kernel picked.
+  virtual const std::string& grpc_address() const = 0;
+  virtual const std::string& http_address() const = 0;
+  // An in-process channel.
+  virtual std::shared_ptr<grpc::Channel> Channel() = 0;
+  // Not ready; then the components drain one by one, in the reverse of their order, so that each
+  // can still use those before it; then the server stops. Returns within drain_ms, if the
+  // components keep their deadlines.
+  virtual void Drain() = 0;
+};
+
+// Blocks SIGTERM and SIGINT in this thread and those it starts, for Run to wait for. To be called
+// first in main.
+void BlockStopSignals();
+
+// The command line that every program has: --config FILE, --print-config, --help, --version, and
+// `flags`. Loads the settings. Returns an exit status if the program is to end now: 0, or 2 with a
+// message on standard error.
+struct Flag {
+  std::string name;     // "--data"
+  std::string setting;  // the setting it sets
+};
+std::optional<int> ParseCommandLine(int argc, char** argv, std::string_view program,
+                                    std::string_view about, Settings& settings,
+                                    const std::vector<Flag>& flags = {});
+
+// Starts the server, prints one line "ready grpc=HOST:PORT http=HOST:PORT" to standard output once
+// every component has started, runs until SIGTERM or SIGINT, drains, and returns the exit status: 0
+// after an orderly stop, 1 with a message on standard error if it could not start.
+int Run(std::string_view program, const ServerSettings& settings,
+        const std::shared_ptr<prometheus::Registry>& registry,
+        const std::vector<Component*>& components);
 
 }  // namespace sluice::server
