@@ -16,8 +16,9 @@ TEST(UuidTest, TextFormRoundTrips) {
 }
 
 TEST(UuidTest, MalformedTextIsRefusedAndQuoted) {
-  for (const char* text : {"", "0123", "01234567-89ab-cdef-0123-456789abcdeg",
-                           "0123456789ab-cdef-0123-456789abcdef-01", "{1234567-89ab-cdef-0123-456789abcdef"}) {
+  for (const char* text :
+       {"", "0123", "01234567-89ab-cdef-0123-456789abcdeg",
+        "0123456789ab-cdef-0123-456789abcdef-01", "{1234567-89ab-cdef-0123-456789abcdef"}) {
     const absl::Status s = Uuid::Parse(text).status();
     EXPECT_EQ(s.code(), absl::StatusCode::kInvalidArgument) << text;
     EXPECT_NE(s.message().find(text), absl::string_view::npos) << text;

@@ -1,4 +1,5 @@
-// Fixed-width integers in byte strings. Big-endian where bytes are compared (keys), little-endian elsewhere.
+// Fixed-width integers in byte strings. Big-endian where bytes are compared (keys), little-endian
+// elsewhere.
 #pragma once
 
 #include <bit>
@@ -29,7 +30,8 @@ inline void PutBigEndian64(std::string* out, uint64_t v) { PutFixed(out, __built
 
 inline uint64_t GetBigEndian64(const char* p) { return __builtin_bswap64(GetFixed<uint64_t>(p)); }
 
-// Takes values off the front of a byte string; after a read beyond the end, `ok` is false and every value is zero or empty.
+// Takes values off the front of a byte string; after a read beyond the end, `ok` is false and every
+// value is zero or empty.
 class Decoder {
  public:
   explicit Decoder(std::string_view bytes) : rest_(bytes) {}

@@ -35,9 +35,9 @@ void StampVersion(Uuid& u, uint8_t version) {
 
 absl::StatusOr<Uuid> Uuid::Parse(std::string_view text) {
   const auto malformed = [&] {
-    return absl::InvalidArgumentError(
-        absl::StrCat("not a UUID: \"", absl::string_view(text.data(), std::min<size_t>(text.size(), 64)),
-                     "\" (expected 8-4-4-4-12 hexadecimal digits)"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "not a UUID: \"", absl::string_view(text.data(), std::min<size_t>(text.size(), 64)),
+        "\" (expected 8-4-4-4-12 hexadecimal digits)"));
   };
   if (text.size() != 36) return malformed();
   Uuid u;
@@ -104,7 +104,8 @@ int64_t Uuid::unix_millis() const {
 
 absl::StatusOr<CollectionId> ParseCollectionId(std::string_view text) {
   absl::StatusOr<Uuid> u = Uuid::Parse(text);
-  if (!u.ok()) return absl::InvalidArgumentError(absl::StrCat("collection_id: ", u.status().message()));
+  if (!u.ok())
+    return absl::InvalidArgumentError(absl::StrCat("collection_id: ", u.status().message()));
   return CollectionId(*u);
 }
 

@@ -47,7 +47,8 @@ struct Uuid {
   static Uuid FromBytes(std::string_view raw);
   // Version 4: random.
   static Uuid Random();
-  // Version 7 (RFC 9562): 48 bits of Unix milliseconds, then random bits. Ids made by one process never decrease.
+  // Version 7 (RFC 9562): 48 bits of Unix milliseconds, then random bits. Ids made by one process
+  // never decrease.
   static Uuid TimeOrdered(int64_t unix_millis);
 
   std::string ToString() const;

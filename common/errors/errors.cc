@@ -66,7 +66,8 @@ absl::Status MakeRetryableError(
   absl::Status error = MakeError(reason, message, metadata);
   google::rpc::RetryInfo retry;
   retry.mutable_retry_delay()->set_seconds(retry_after.count() / 1000);
-  retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(retry_after.count() % 1000) * 1'000'000);
+  retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(retry_after.count() % 1000) *
+                                         1'000'000);
   error.SetPayload(kRetryInfoUrl, absl::Cord(retry.SerializeAsString()));
   return error;
 }

@@ -13,7 +13,8 @@ namespace {
 using std::chrono::milliseconds;
 
 TEST(ErrorsTest, AnErrorKeepsItsReasonMetadataAndDelayAcrossTheWire) {
-  const absl::Status error = MakeRetryableError(Reason::TRIMMED, "gone", milliseconds(1250), {{"first_seq_id", "7"}});
+  const absl::Status error =
+      MakeRetryableError(Reason::TRIMMED, "gone", milliseconds(1250), {{"first_seq_id", "7"}});
   const absl::Status back = FromGrpc(ToGrpc(error, nullptr));
   EXPECT_EQ(back.code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(back.message(), "gone");
@@ -31,7 +32,8 @@ TEST(ErrorsTest, AnErrorWithoutAStatedOutcomeMeansUnknown) {
 }
 
 TEST(ErrorsTest, AnnotateKeepsThePayloads) {
-  const absl::Status error = Annotate(WithOutcome(MakeError(Reason::OVERLOADED, "busy"), Outcome::kNotIn), "push");
+  const absl::Status error =
+      Annotate(WithOutcome(MakeError(Reason::OVERLOADED, "busy"), Outcome::kNotIn), "push");
   EXPECT_EQ(error.message(), "push: busy");
   EXPECT_EQ(ReasonOf(error), Reason::OVERLOADED);
   EXPECT_EQ(OutcomeOf(error), Outcome::kNotIn);
@@ -41,12 +43,13 @@ TEST(ErrorsTest, TheReadmeListsEveryReasonWithItsCodeAndHelp) {
   std::ifstream file(SLUICE_SOURCE_DIR "/common/errors/README.md");
   std::stringstream readme;
   readme << file.rdbuf();
-#define X(name, code, help)                                                                              \
-  EXPECT_NE(readme.str().find(absl::StrCat("| `" #name "` | ",                                           \
-                                           absl::StatusCodeToString(absl::StatusCode::code), " | ", help, " |")), \
-            std::string::npos)                                                                           \
-      << "README.md lacks this row: | `" #name "` | " << absl::StatusCodeToString(absl::StatusCode::code) \
-      << " | " << help << " |";
+#define X(name, code, help)                                                                  \
+  EXPECT_NE(readme.str().find(absl::StrCat("| `" #name "` | ",                               \
+                                           absl::StatusCodeToString(absl::StatusCode::code), \
+                                           " | ", help, " |")),                              \
+            std::string::npos)                                                               \
+      << "README.md lacks this row: | `" #name "` | "                                        \
+      << absl::StatusCodeToString(absl::StatusCode::code) << " | " << help << " |";
   SLUICE_REASONS(X)
 #undef X
 }
