@@ -1,12 +1,14 @@
-// Merging neighbouring segments: which, and how. Pure policy, and one function that writes.
+// Merging neighbouring segments: which, and how. A pure policy, and one function that writes; both
+// thread-safe.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <span>
 #include <utility>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/segment/segment.h"
@@ -14,13 +16,18 @@
 
 namespace sluice {
 
-// The neighbours [first, last) to merge next, or nullopt. Keeps the number of segments logarithmic in the entries written, and rewrites each
-// entry O(log) times. Deterministic: the log decides with it that a merge is due, and the worker which.
+// The neighbours [first, last) to merge next, or nullopt. Keeps the number of segments logarithmic
+// in the entries written, rewrites each entry O(log) times, and keeps dead entries below about as
+// many as the oldest segment has. Deterministic: the log decides with it that a merge is due, and
+// the worker which. README.md has the rule and its figures.
 std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments);
 
-// Writes the last entry per id of `inputs` (oldest first) to `path`: deletions too, unless `drop_deletions` (the oldest segment of the collection is
-// among the inputs). nullopt: nothing is left, and there is no file.
-absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions,
-                                                             uint32_t dimension, const std::filesystem::path& path);
+// Writes the last entry per id of `inputs` (oldest first, at least one) to `path`: deletions too,
+// unless `drop_deletions` (the oldest segment of the collection is among the inputs). Fills the
+// info as SegmentWriter::Finish does, and the SeqIds it covers. nullopt: nothing is left, and there
+// is no file. Memory: 24 bytes an entry written, and a few MiB.
+absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
+    std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions, uint32_t dimension,
+    const std::filesystem::path& path);
 
 }  // namespace sluice

@@ -1,8 +1,11 @@
-// One immutable segment: an id index (hash of id -> row, or deleted), vectors, and rows. README.md has the file format.
+// One immutable segment: an id index (hash of id -> row, or deleted), vectors, and rows. README.md
+// has the file format.
 //
-// Segment: opened from a file, checked once (size and checksum of the index against its footer), then read-only and thread-safe; the file
-// may be unlinked while it is open. SegmentWriter: one thread; until Finish returns OK there is nothing at `path` that Open accepts.
-// Errors: SEGMENT_CORRUPT (DATA_LOSS) naming the object; UNAVAILABLE for I/O.
+// Segment: opened from a file, checked (sizes; checksums of everything but the rows, whose blocks
+// are checked as they are read), then read-only and thread-safe; the file may be unlinked while it
+// is open. SegmentWriter: one thread; until Finish returns OK there is nothing at `path` that Open
+// accepts, and if it never does, the file is removed. Errors: SEGMENT_CORRUPT (DATA_LOSS) naming
+// the object; UNAVAILABLE for I/O (the message has path and errno).
 #pragma once
 
 #include <cstdint>
@@ -11,7 +14,6 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
@@ -21,46 +23,79 @@
 
 namespace sluice {
 
-// "<collection>/<incarnation>/<token>/<number>".
-std::string SegmentObjectName(const CollectionId& collection, Incarnation incarnation, uint64_t token, uint64_t number);
+class MappedFile;
+class RowsReader;
+
+// "<collection>/<incarnation, 16 hex digits>/<token>/<number>".
+std::string SegmentObjectName(const CollectionId& collection, Incarnation incarnation,
+                              uint64_t token, uint64_t number);
 
 class SegmentWriter {
  public:
   // `dimension` 0: no row may have a vector. Scratch files are made beside `path`.
-  static absl::StatusOr<std::unique_ptr<SegmentWriter>> Create(std::filesystem::path path, uint32_t dimension);
-  virtual ~SegmentWriter() = default;
+  static absl::StatusOr<std::unique_ptr<SegmentWriter>> Create(std::filesystem::path path,
+                                                               uint32_t dimension);
+  ~SegmentWriter();
 
-  // In any order; an id at most once.
-  virtual absl::Status Add(const IdHash& id, const Row& row) = 0;
-  virtual absl::Status AddDeleted(const IdHash& id) = 0;
-  virtual uint64_t entries() const = 0;
+  // In any order; an id at most once. INVALID_ARGUMENT for a vector of another dimension. Rows are
+  // held in memory up to 32 MiB, beyond that in a scratch file.
+  absl::Status Add(const IdHash& id, const Row& row);
+  absl::Status AddDeleted(const IdHash& id);
+  uint64_t entries() const;
 
-  // Writes and syncs the file. Fills entries, rows, vectors, bytes and crc32c; the caller adds token, number and SeqIds.
-  virtual absl::StatusOr<v1::SegmentInfo> Finish() = 0;
+  // Writes and syncs the file. Fills entries, rows, vectors, bytes and crc32c; the caller adds
+  // token, number and SeqIds. Call it once; nothing may be added afterwards. INVALID_ARGUMENT if an
+  // id came twice.
+  absl::StatusOr<v1::SegmentInfo> Finish();
+
+ private:
+  struct Rep;
+  explicit SegmentWriter(std::unique_ptr<Rep> rep);
+  std::unique_ptr<Rep> rep_;
 };
 
 class Segment {
  public:
   static constexpr uint32_t kDeleted = UINT32_MAX;
 
+  // As it lies in the file.
   struct Entry {
     IdHash id;
     // kDeleted: this segment says that the id does not exist.
-    uint32_t row;
+    uint32_t row = kDeleted;
+    uint32_t reserved = 0;
   };
 
-  static absl::StatusOr<std::shared_ptr<const Segment>> Open(const std::filesystem::path& path, const v1::SegmentInfo& info);
-  virtual ~Segment() = default;
+  // `info`: as SegmentWriter or MergeSegments made it; the file must agree.
+  static absl::StatusOr<std::shared_ptr<const Segment>> Open(const std::filesystem::path& path,
+                                                             const v1::SegmentInfo& info);
+  ~Segment();
 
-  virtual const v1::SegmentInfo& info() const = 0;
+  const v1::SegmentInfo& info() const { return info_; }
+  // Of the vectors; 0: there are none.
+  uint32_t dimension() const { return dimension_; }
   // Sorted by id.
-  virtual std::span<const Entry> entries() const = 0;
+  std::span<const Entry> entries() const { return entries_; }
   // nullopt: this segment does not speak of the id.
-  virtual std::optional<uint32_t> Find(const IdHash& id) const = 0;
-  // Rows are 0 .. info().rows - 1, in order of id hash. The vector of a row: empty if it has none. Points into the mapping.
-  virtual std::span<const float> Vector(uint32_t row) const = 0;
+  std::optional<uint32_t> Find(const IdHash& id) const;
+  // Rows are 0 .. info().rows - 1, in order of id hash. The vector of a row: empty if it has none.
+  // Points into the mapping.
+  std::span<const float> Vector(uint32_t row) const;
   // The whole row, its vector included.
-  virtual absl::StatusOr<Row> ReadRow(uint32_t row) const = 0;
+  absl::StatusOr<Row> ReadRow(uint32_t row) const;
+  const RowsReader& rows_reader() const { return *rows_; }
+
+ private:
+  Segment();
+
+  v1::SegmentInfo info_;
+  std::unique_ptr<MappedFile> file_;
+  std::unique_ptr<RowsReader> rows_;
+  uint32_t dimension_ = 0;
+  std::span<const Entry> entries_;
+  // Where each row's vector is; empty: row i has vector i, or there are no vectors.
+  std::span<const uint32_t> slots_;
+  const float* vectors_ = nullptr;
 };
 
 }  // namespace sluice

@@ -1,14 +1,17 @@
-// The segments of a collection as one consistent view: which row of which segment is the live one for each id, and exact search over them.
-// The newest segment that has an id decides it. Immutable and thread-safe; a view of the next list shares what did not change.
+// The segments of a collection as one consistent view: which row of which segment is the live one
+// for each id, and exact search over them. The newest segment that has an id decides it. Immutable
+// and thread-safe; a view of the next list shares what did not change.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
+#include "common/segment/distance.h"
 #include "common/segment/segment.h"
 #include "sluice/v1/collection.pb.h"
 
@@ -20,32 +23,54 @@ class SegmentSet {
   struct Place {
     uint32_t segment = 0;
     uint32_t row = 0;
+    friend bool operator==(const Place&, const Place&) = default;
   };
   struct Neighbour {
     float distance = 0;
+    IdHash id;
     Place place;
   };
 
-  // `segments`: oldest first. `before` (may be null): an earlier view of the same collection, whose live sets are reused where they
-  // still hold.
-  static std::shared_ptr<const SegmentSet> Build(std::vector<std::shared_ptr<const Segment>> segments, const SegmentSet* before);
-  virtual ~SegmentSet() = default;
+  // `segments`: oldest first. `before` (may be null): an earlier view of the same collection, whose
+  // live sets are reused for the segments that both views hold (the same object, not one opened
+  // again).
+  static std::shared_ptr<const SegmentSet> Build(
+      std::vector<std::shared_ptr<const Segment>> segments, const SegmentSet* before);
 
-  virtual std::span<const std::shared_ptr<const Segment>> segments() const = 0;
-  virtual uint64_t live_count() const = 0;
-  virtual std::optional<Place> Find(const IdHash& id) const = 0;
-  virtual absl::StatusOr<Row> ReadRow(Place place) const = 0;
-  virtual std::span<const float> Vector(Place place) const = 0;
+  std::span<const std::shared_ptr<const Segment>> segments() const { return segments_; }
+  uint64_t live_count() const { return live_count_; }
+  std::optional<Place> Find(const IdHash& id) const;
+  absl::StatusOr<Row> ReadRow(Place place) const;
+  std::span<const float> Vector(Place place) const;
 
-  // Live ids after `after` (nullopt: from the first), in order of hash, until `visit` returns false.
-  virtual void VisitLive(std::optional<IdHash> after, absl::FunctionRef<bool(const IdHash&, Place)> visit) const = 0;
+  // Live ids after `after` (nullopt: from the first), in order of hash, until `visit` returns
+  // false.
+  void VisitLive(std::optional<IdHash> after,
+                 absl::FunctionRef<bool(const IdHash&, Place)> visit) const;
 
-  // The `k` live rows nearest to `query`, nearest first, without those for which `skip` is true. Exact.
-  virtual std::vector<Neighbour> Search(v1::Metric metric, std::span<const float> query, size_t k,
-                                        absl::FunctionRef<bool(Place)> skip) const = 0;
+  // The `k` live rows nearest to `query`, nearest first, without those for which `skip` is true.
+  // Exact. Equal distances are ordered, and at the k-th place cut off, by id hash: the answer
+  // depends on the rows alone, not on how they lie in segments. `skip` is asked only about rows
+  // that would otherwise be in the answer so far. A query of another dimension than a segment's
+  // finds nothing in it.
+  std::vector<Neighbour> Search(v1::Metric metric, std::span<const float> query, size_t k,
+                                absl::FunctionRef<bool(Place)> skip) const;
+
+ private:
+  // Which rows of one segment are live. Shared between views; never changed once a view has it.
+  struct LiveRows {
+    std::vector<uint64_t> words;
+    uint64_t count = 0;
+    bool Has(uint32_t row) const { return words[row / 64] >> (row % 64) & 1; }
+    void Remove(uint32_t row);
+  };
+
+  SegmentSet() = default;
+
+  std::vector<std::shared_ptr<const Segment>> segments_;
+  // One for each segment.
+  std::vector<std::shared_ptr<const LiveRows>> live_;
+  uint64_t live_count_ = 0;
 };
-
-// Distances as Query reports them (collection.proto, Metric); also used for the rows of the unapplied tail.
-float Distance(v1::Metric metric, std::span<const float> a, std::span<const float> b);
 
 }  // namespace sluice

@@ -1,0 +1,15 @@
+// Distances between vectors, as Query reports them. Pure; thread-safe. The same bits on every
+// x86-64: the code for AVX-512 and AVX2 adds in the same order as the plain one, and fuses nothing.
+#pragma once
+
+#include <span>
+
+#include "sluice/v1/collection.pb.h"
+
+namespace sluice {
+
+// As collection.proto, Metric, defines it (METRIC_UNSPECIFIED: cosine). Never NaN for finite
+// components; beyond float's range: infinite. `a` and `b` have the same size.
+float Distance(v1::Metric metric, std::span<const float> a, std::span<const float> b);
+
+}  // namespace sluice

@@ -1,0 +1,100 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "common/segment/merge.h"
+
+namespace sluice {
+namespace {
+
+struct Outcome {
+  size_t most_segments = 0;
+  // Entries written, by compactions and merges, per entry ingested.
+  double amplification = 0;
+};
+
+// Lets compactions of these sizes come one by one, of ids that never repeat, and merges as picked.
+Outcome Simulate(const std::vector<uint64_t>& compactions) {
+  std::vector<v1::SegmentInfo> segments;
+  Outcome outcome;
+  double ingested = 0;
+  double written = 0;
+  for (const uint64_t size : compactions) {
+    segments.emplace_back().set_entries(size);
+    ingested += static_cast<double>(size);
+    written += static_cast<double>(size);
+    while (const auto pick = PickMerge(segments)) {
+      const auto [first, last] = *pick;
+      EXPECT_LT(first + 1, last);
+      EXPECT_LE(last, segments.size());
+      uint64_t merged = 0;
+      for (size_t i = first; i < last; ++i) merged += segments[i].entries();
+      segments.erase(segments.begin() + first + 1, segments.begin() + last);
+      segments[first].set_entries(merged);
+      written += static_cast<double>(merged);
+    }
+    outcome.most_segments = std::max(outcome.most_segments, segments.size());
+  }
+  outcome.amplification = written / ingested;
+  return outcome;
+}
+
+TEST(PickMerge, NothingIsDueInListsOfNoneOrOne) {
+  EXPECT_FALSE(PickMerge({}));
+  std::vector<v1::SegmentInfo> one(1);
+  one[0].set_entries(10);
+  EXPECT_FALSE(PickMerge(one));
+}
+
+TEST(PickMerge, AMillionRecordsInEqualCompactionsStayFewAndAreRewrittenSeldom) {
+  const Outcome outcome = Simulate(std::vector<uint64_t>(1000, 1000));
+  EXPECT_LE(outcome.most_segments, 15u);
+  EXPECT_LE(outcome.amplification, 5.0);
+}
+
+TEST(PickMerge, RandomSizesStayFewAndAreRewrittenSeldom) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  std::vector<uint64_t> uniform(1000);
+  for (uint64_t& size : uniform) size = 1 + random() % 2000;
+  std::vector<uint64_t> wild(3000);
+  for (uint64_t& size : wild) size = static_cast<uint64_t>(std::exp2(random() % 14));
+  for (const auto& sizes : {uniform, wild}) {
+    const Outcome outcome = Simulate(sizes);
+    EXPECT_LE(outcome.most_segments, 20u);
+    EXPECT_LE(outcome.amplification, 8.0);
+  }
+}
+
+TEST(PickMerge, ALargeSegmentIsLeftAloneByTricklesOfSmallOnes) {
+  std::vector<v1::SegmentInfo> segments(1);
+  segments[0].set_entries(1'000'000);
+  for (int i = 0; i < 4; ++i) segments.emplace_back().set_entries(10);
+  const auto pick = PickMerge(segments);
+  ASSERT_TRUE(pick);
+  EXPECT_EQ(*pick, std::pair(size_t{1}, size_t{5}));
+}
+
+TEST(PickMerge, OverwritingTheSameIdsKeepsDeadEntriesBelowTheLiveOnes) {
+  // Each compaction overwrites 1,000 of 10,000 ids, in turn: a merge with the oldest leaves 10,000
+  // entries.
+  std::vector<v1::SegmentInfo> segments(1);
+  segments[0].set_entries(10'000);
+  for (int i = 0; i < 500; ++i) {
+    segments.emplace_back().set_entries(1000);
+    while (const auto pick = PickMerge(segments)) {
+      uint64_t merged = 0;
+      for (size_t j = pick->first; j < pick->second; ++j) merged += segments[j].entries();
+      segments.resize(pick->first + 1);
+      segments[pick->first].set_entries(std::min<uint64_t>(merged, 10'000));
+    }
+    uint64_t entries = 0;
+    for (const auto& s : segments) entries += s.entries();
+    EXPECT_LE(entries, 20'000u);
+  }
+}
+
+}  // namespace
+}  // namespace sluice
