@@ -1,4 +1,5 @@
-// What records do to rows: the one function by which compactors and readers agree. Pure; thread-safe.
+// What records do to rows: the one function by which compactors and readers agree. Pure;
+// thread-safe.
 //
 //   operation   on an id that exists                                   on one that does not
 //   ADD         no effect, counted                                     insert
@@ -6,9 +7,10 @@
 //   UPSERT      merge                                                  insert
 //   DELETE      remove                                                 no effect, counted
 //
-// Merge: vector, document and uri are replaced if given; metadata is merged by key, and an unset value removes its key.
-// A record with a document and no vector leaves the row with its last vector, marked stale, if the collection has an
-// embedder; without one, the row keeps its vector as it is. A vector given settles it.
+// Merge: vector, document and uri are replaced if given; metadata is merged by key, and an unset
+// value removes its key. A record with a document and no vector leaves the row with its last
+// vector, marked stale, if the collection has an embedder; without one, the row keeps its vector as
+// it is. A vector given settles it.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +34,8 @@ struct Row {
   std::vector<v1::MetadataEntry> metadata;
   // Empty: the row has no vector.
   std::vector<float> vector;
-  // The document is newer than the vector (or there is none yet), and the collection has an embedder: to be embedded.
+  // The document is newer than the vector (or there is none yet), and the collection has an
+  // embedder: to be embedded.
   bool pending_embedding = false;
 };
 

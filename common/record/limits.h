@@ -1,4 +1,5 @@
-// What a record and a push may carry. One table, reported by InfoService.GetInfo and enforced by scan.h.
+// What a record and a push may carry. One table, reported by InfoService.GetInfo and enforced by
+// scan.h.
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,11 @@
-// Validates the wire bytes of a push without building messages: framing, UTF-8, operations, ids, sizes, dimension, finite
-// components, metadata types and order. Used by the log (which must not trust anybody) and by the frontend (to fail earlier).
+// Validates the wire bytes of a push without building messages: framing, UTF-8, operations, ids,
+// sizes, dimension, finite components, metadata types and order. Used by the log (which must not
+// trust anybody) and by the frontend (to fail earlier). README.md lists the rules.
 //
-// Errors are INVALID_ARGUMENT with reason INVALID_RECORD (metadata record, field), TOO_LARGE, INVALID_REQUEST or MALFORMED_REQUEST; the
-// message names the place: `records[3].vector.data: component 17 is not finite`. Pure functions; thread-safe.
+// Errors are INVALID_ARGUMENT with reason INVALID_RECORD (metadata record, field),
+// DIMENSION_MISMATCH (the same, expected, actual), TOO_LARGE, INVALID_REQUEST or MALFORMED_REQUEST;
+// the message names the place: `records[3].vector.data: component 17 is not finite`. Pure
+// functions; thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +24,8 @@ struct RecordsShape {
   std::vector<uint32_t> offsets;
   // 64-bit hash (IdHash64) of each record's id.
   std::vector<uint64_t> id_hashes;
-  // Dimension of the vectors, and the first record that has one; 0 if none has. All vectors of a push agree.
+  // Dimension of the vectors, and the first record that has one; 0 if none has. All vectors of a
+  // push agree.
   uint32_t dimension = 0;
   uint32_t first_vector_record = 0;
 };
@@ -31,7 +35,8 @@ struct ScannedPush {
   std::string_view collection_id;
   std::string_view request_id;
   uint64_t incarnation = 0;
-  // The `records` fields as they came, tags and lengths included: what is stored, and what `Append.records` is made of.
+  // The `records` fields as they came, tags and lengths included: what is stored, and what
+  // `Append.records` is made of.
   std::string_view records;
   RecordsShape shape;
   // Holds the records if other fields stood between them (no common serialiser does that).
@@ -41,17 +46,21 @@ struct ScannedPush {
   ScannedPush(ScannedPush&&) = delete;  // views may point into *this
 };
 
-// Scans a serialised sluice.v1.PushLogsRequest of `message`, which must outlive `push`. Unknown fields of the request are ignored;
-// unknown fields of a record are kept. On error `*push` is unspecified.
+// Scans a serialised sluice.v1.PushLogsRequest of `message`, which must outlive `push`; `push` must
+// be new. Whether collection_id and request_id are UUIDs is left to the caller. Unknown fields
+// below 16 are refused: a later version may give them a meaning that must not be dropped. Higher
+// ones are ignored in the request and kept in records. On error `*push` is unspecified.
 absl::Status ScanPush(std::string_view message, ScannedPush* push);
 
 // Scans a region of `records` fields (field number 2 throughout), as stored or about to be pushed.
+// On error `*shape` is unspecified.
 absl::Status ScanRecords(std::string_view records, RecordsShape* shape);
 
 // The hash of ids in append headers: XXH3-64.
 uint64_t IdHash64(std::string_view id);
 
-// The fingerprint by which a repeated append is compared with the first: XXH3-128 of collection and records.
+// The fingerprint by which a repeated append is compared with the first: XXH3-128 of the records,
+// seeded with XXH3-64 of the collection.
 struct Fingerprint {
   uint64_t high = 0;
   uint64_t low = 0;

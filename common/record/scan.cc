@@ -1,0 +1,133 @@
+#include "common/record/scan.h"
+
+#include <xxhash.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+#include "common/record/fields.h"
+#include "common/record/limits.h"
+#include "common/record/record_scanner.h"
+#include "sluice/v1/log.pb.h"
+
+namespace sluice {
+namespace {
+
+using v1::PushLogsRequest;
+
+absl::Status TooLarge(std::string_view what, std::string_view limit, uint64_t max,
+                      uint64_t actual) {
+  return MakeError(Reason::TOO_LARGE,
+                   absl::StrCat("records: ", std::string(what), "; at most ", max, " are allowed"),
+                   {{"limit", std::string(limit)},
+                    {"max", absl::StrCat(max)},
+                    {"actual", absl::StrCat(actual)}});
+}
+
+// Adds one record, whose field ends `end` bytes into the region, to `shape`.
+absl::Status AddRecord(std::string_view record, uint64_t offset, uint64_t end,
+                       RecordsShape* shape) {
+  const uint32_t index = shape->count;
+  if (index == kMaxRecordsPerAppend) {
+    return TooLarge("more records than fit in one append", "append.records", kMaxRecordsPerAppend,
+                    index + 1);
+  }
+  if (end > kMaxBytesPerAppend) {
+    return TooLarge("more bytes than fit in one append", "append.bytes", kMaxBytesPerAppend, end);
+  }
+  ScannedRecord scanned;
+  SLUICE_RETURN_IF_ERROR(ScanRecord(record, index, &scanned));
+  if (scanned.dimension != 0 && shape->dimension == 0) {
+    shape->dimension = scanned.dimension;
+    shape->first_vector_record = index;
+  }
+  if (scanned.dimension != 0 && scanned.dimension != shape->dimension) {
+    return MakeError(
+        Reason::DIMENSION_MISMATCH,
+        absl::StrCat(Place{.record = index}.Path("vector.dimension"), ": ", scanned.dimension,
+                     ", but records[", shape->first_vector_record, "] has ", shape->dimension),
+        {{"record", absl::StrCat(index)},
+         {"field", "vector.dimension"},
+         {"expected", absl::StrCat(shape->dimension)},
+         {"actual", absl::StrCat(scanned.dimension)}});
+  }
+  ++shape->count;
+  shape->offsets.push_back(static_cast<uint32_t>(offset));
+  shape->id_hashes.push_back(IdHash64(scanned.id));
+  return absl::OkStatus();
+}
+
+absl::Status CheckNotEmpty(const RecordsShape& shape) {
+  return shape.count > 0 ? absl::OkStatus() : InvalidField(Place{}, "records", "is empty");
+}
+
+}  // namespace
+
+absl::Status ScanPush(std::string_view message, ScannedPush* push) {
+  const Place request;
+  Fields fields(message, request);
+  // The records seen since something else stood between them; those before are in `gathered`.
+  std::string_view run;
+  while (!fields.done()) {
+    const char* const begin = fields.position();
+    SLUICE_RETURN_IF_ERROR(fields.Next());
+    switch (fields.number()) {
+      case PushLogsRequest::kRecordsFieldNumber: {
+        std::string_view record;
+        SLUICE_RETURN_IF_ERROR(fields.Repeated({.record = push->shape.count}, &record));
+        if (run.data() == nullptr || begin != run.data() + run.size()) {
+          push->gathered += run;
+          run = {begin, 0};
+        }
+        const uint64_t offset = push->gathered.size() + run.size();
+        run = {run.data(), static_cast<size_t>(fields.position() - run.data())};
+        SLUICE_RETURN_IF_ERROR(
+            AddRecord(record, offset, push->gathered.size() + run.size(), &push->shape));
+        break;
+      }
+      case PushLogsRequest::kCollectionIdFieldNumber:
+        SLUICE_RETURN_IF_ERROR(fields.Text("collection_id", UINT64_MAX, &push->collection_id));
+        break;
+      case PushLogsRequest::kRequestIdFieldNumber:
+        SLUICE_RETURN_IF_ERROR(fields.Text("request_id", UINT64_MAX, &push->request_id));
+        break;
+      case PushLogsRequest::kIncarnationFieldNumber:
+        SLUICE_RETURN_IF_ERROR(fields.Fixed64("incarnation", &push->incarnation));
+        break;
+      default:
+        SLUICE_RETURN_IF_ERROR(fields.Unknown());
+    }
+  }
+  if (!push->gathered.empty()) {
+    push->gathered += run;
+    run = push->gathered;
+  }
+  push->records = run;
+  return CheckNotEmpty(push->shape);
+}
+
+absl::Status ScanRecords(std::string_view records, RecordsShape* shape) {
+  *shape = {};
+  const Place region;
+  Fields fields(records, region);
+  while (!fields.done()) {
+    const uint64_t offset = fields.position() - records.data();
+    SLUICE_RETURN_IF_ERROR(fields.Next());
+    if (fields.number() != PushLogsRequest::kRecordsFieldNumber) {
+      return Malformed(region, "records", absl::StrCat("field ", fields.number(), " among them"));
+    }
+    std::string_view record;
+    SLUICE_RETURN_IF_ERROR(fields.Repeated({.record = shape->count}, &record));
+    SLUICE_RETURN_IF_ERROR(AddRecord(record, offset, fields.position() - records.data(), shape));
+  }
+  return CheckNotEmpty(*shape);
+}
+
+uint64_t IdHash64(std::string_view id) { return XXH3_64bits(id.data(), id.size()); }
+
+Fingerprint FingerprintOf(std::string_view collection_id_bytes, std::string_view records) {
+  const XXH128_hash_t hash =
+      XXH3_128bits_withSeed(records.data(), records.size(), IdHash64(collection_id_bytes));
+  return {.high = hash.high64, .low = hash.low64};
+}
+
+}  // namespace sluice
