@@ -4,13 +4,18 @@
 #include <condition_variable>
 #include <mutex>
 
+// Defines GUARDED_BY; gRPC's headers include it too, so it comes first.
+#include "absl/base/thread_annotations.h"
+
 #if defined(__clang__)
 #define SLUICE_THREAD_ANNOTATION(x) __attribute__((x))
 #else
 #define SLUICE_THREAD_ANNOTATION(x)
 #endif
 
+#ifndef GUARDED_BY
 #define GUARDED_BY(mutex) SLUICE_THREAD_ANNOTATION(guarded_by(mutex))
+#endif
 #define REQUIRES(...) SLUICE_THREAD_ANNOTATION(requires_capability(__VA_ARGS__))
 #define EXCLUDES(...) SLUICE_THREAD_ANNOTATION(locks_excluded(__VA_ARGS__))
 

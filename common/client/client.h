@@ -1,54 +1,57 @@
 // The C++ client of Sluice: what a program links to push, subscribe, read and administer.
 //
-// Every call retries what may be retried (UNAVAILABLE, RESOURCE_EXHAUSTED OVERLOADED, DEADLINE_EXCEEDED of one attempt) with jittered backoff, honours
-// RetryInfo, and gives up at the call's total deadline. Writes carry a request_id made once per call, so that a retry never adds anything. A call that
-// failed after several attempts states the outcome over all of them (OutcomeOf): UNKNOWN if any attempt may be in and none succeeded.
-// BACKLOG is not retried: slow down instead. All classes are thread-safe unless they say otherwise; they share the channel they are given.
+// Every call retries what may be retried (retry.h: UNAVAILABLE, OVERLOADED, DEADLINE_EXCEEDED of
+// one attempt) with jittered backoff, honours RetryInfo, and gives up at the call's total deadline.
+// Writes carry a request_id made once per call, so that a retry never adds anything. A call that
+// failed after several attempts states the outcome over all of them (OutcomeOf): UNKNOWN if any
+// attempt may be in and none succeeded. BACKLOG is not retried: slow down instead.
+//
+// All classes are thread-safe unless they say otherwise; they share the channel they are given.
+// Async calls outlive the object that began them: `done` is called exactly once, on a thread of
+// gRPC's, and must not block.
 #pragma once
 
-#include <chrono>
+#include <grpcpp/channel.h>
+
 #include <functional>
 #include <memory>
 #include <string>
 
-#include <grpcpp/channel.h>
-
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
+#include "common/client/options.h"
 #include "sluice/v1/catalog.grpc.pb.h"
 #include "sluice/v1/compaction.grpc.pb.h"
 #include "sluice/v1/frontend.grpc.pb.h"
-#include "sluice/v1/info.grpc.pb.h"
 #include "sluice/v1/log.grpc.pb.h"
 
 namespace sluice::client {
 
-struct Options {
-  // Of one attempt, and of the whole call with its retries.
-  std::chrono::milliseconds attempt_deadline{10'000};
-  std::chrono::milliseconds total_deadline{60'000};
-  // Backoff: doubles from first to most, each time a random share of 50..100 %.
-  std::chrono::milliseconds first_backoff{20};
-  std::chrono::milliseconds most_backoff{2'000};
-};
-
-// A channel with Sluice's settings: round robin over the addresses of the name, keepalive, messages up to 32 MiB. Plain text.
+// A channel with Sluice's settings: round robin over the addresses of the name, keepalive, quick
+// reconnects, messages up to 32 MiB, no HTTP proxy. Plain text. Connects with the first call.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 
 template <class T>
 using Callback = std::function<void(absl::StatusOr<T>)>;
 
-// A subscription that survives reconnects: it resumes after the last SeqId it returned. One thread at a time, except Cancel.
+// A subscription that survives reconnects: it resumes after the last SeqId it returned, on the
+// incarnation it began with. What the server sends is checked to continue what came before: a gap
+// or a repeat is DATA_LOSS and never passed on. One message is read ahead. Used by one thread at a
+// time, except Cancel.
 class Subscription {
  public:
   ~Subscription();
-  // True: *message holds the next one (appends, or a heartbeat). False: the range asked for is complete. OUT_OF_RANGE, DATA_LOSS, NOT_FOUND,
-  // FAILED_PRECONDITION and INVALID_ARGUMENT end it, and so does Cancel (CANCELLED); on anything else it reconnects, for as long as it takes.
+  // True: *message holds the next one (appends, or a heartbeat, or both). False: the range asked
+  // for is complete. OUT_OF_RANGE, DATA_LOSS, NOT_FOUND, FAILED_PRECONDITION, INVALID_ARGUMENT,
+  // UNIMPLEMENTED, PERMISSION_DENIED and UNAUTHENTICATED end it, and so does Cancel (CANCELLED),
+  // each said again by later calls; on anything else, and on silence for several heartbeats, it
+  // reconnects, for as long as it takes.
   absl::StatusOr<bool> Next(v1::SubscribeResponse* message);
   // From any thread.
   void Cancel();
-  // The last SeqId returned.
+  // The last SeqId returned; where the subscription began if none was; 0 while that is not known
+  // yet.
   SeqId last() const;
 
  private:
@@ -65,21 +68,25 @@ class Log {
 
   // Sets request_id if it is empty.
   absl::StatusOr<v1::PushLogsResponse> Push(v1::PushLogsRequest request);
-  // `done` is called once, on a thread of gRPC's.
   void PushAsync(v1::PushLogsRequest request, Callback<v1::PushLogsResponse> done);
   absl::StatusOr<v1::PullLogsResponse> Pull(const v1::PullLogsRequest& request);
   absl::StatusOr<v1::DescribeLogResponse> Describe(const CollectionId& collection);
   absl::StatusOr<v1::TrimLogResponse> Trim(const CollectionId& collection, SeqId up_to);
   std::unique_ptr<Subscription> Subscribe(v1::SubscribeRequest request);
-  // Calls `on_message` for each message of one view. Not retried once a message was delivered (a view is one snapshot): the caller asks again.
-  absl::Status ReadView(const v1::ReadViewRequest& request, absl::FunctionRef<absl::Status(v1::ReadViewResponse&)> on_message);
+  // Calls `on_message` for each message of one view, on the calling thread; an error that it
+  // returns ends the call. Not retried once a message was delivered (a view is one snapshot): the
+  // caller asks again. The records of an OK view have been checked to be whole: each after
+  // max(after_seq_id, applied), up to the tail. Within total_deadline.
+  absl::Status ReadView(const v1::ReadViewRequest& request,
+                        absl::FunctionRef<absl::Status(v1::ReadViewResponse&)> on_message);
 
  private:
   std::shared_ptr<v1::LogService::Stub> stub_;
   Options options_;
 };
 
-// CatalogService. Create fills collection_id, so that its retries are one call.
+// CatalogService. Create fills collection_id, and Delete resolves a name first, so that a retry is
+// not mistaken for another call.
 class Catalog {
  public:
   explicit Catalog(std::shared_ptr<grpc::Channel> channel, Options options = {});
@@ -94,7 +101,7 @@ class Catalog {
   Options options_;
 };
 
-// CompactionService.
+// CompactionService. The deadlines of Claim are extended by its wait_ms.
 class Compaction {
  public:
   explicit Compaction(std::shared_ptr<grpc::Channel> channel, Options options = {});
