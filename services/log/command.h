@@ -1,0 +1,125 @@
+// Commands: every change to a shard, as the journal keeps it.
+//
+// A command is a frame (length, type, the shard's time), then either a serialised pb::Command, or,
+// for a push, a fixed header, the tables of the records' offsets and id hashes, and the records'
+// bytes exactly as they came; README.md has the layout. The records are referred to, never copied:
+// from the request's buffer they go to the journal and into the store's batch. Applying works on
+// CommandView, which is the same whether the bytes come from a request or from the journal.
+//
+// Plain values; no thread-safety of their own.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/record/scan.h"
+#include "services/log/command.pb.h"
+#include "sluice/v1/collection.pb.h"
+#include "sluice/v1/compaction.pb.h"
+
+namespace sluice::log {
+
+// A change to be proposed (Shard::Propose).
+class Command {
+ public:
+  // An append. `request_id` nil: none given. `incarnation` 0: any. `push.records` must stay as it
+  // is for as long as `owner` (or a copy of it) lives. Computes the checksum and the fingerprint of
+  // the records.
+  static Command Push(const CollectionId& collection, const RequestId& request_id,
+                      Incarnation incarnation, const ScannedPush& push,
+                      std::shared_ptr<const void> owner);
+  // Anything else.
+  explicit Command(const pb::Command& change);
+
+  // The shard sets the time when it puts the command into the journal.
+  void Stamp(int64_t time_us);
+
+  // The encoded command is head, then records (empty but for a push).
+  std::string_view head() const { return head_; }
+  std::string_view records() const { return records_; }
+  size_t bytes() const { return head_.size() + records_.size(); }
+
+ private:
+  Command() = default;
+
+  std::string head_;
+  std::string_view records_;
+  std::shared_ptr<const void> owner_;
+};
+
+// A push, as applying reads it. All views point into the command's bytes.
+struct PushView {
+  CollectionId collection;
+  RequestId request_id;
+  Incarnation incarnation;
+  Fingerprint fingerprint;
+  uint32_t count = 0;
+  uint32_t dimension = 0;
+  uint32_t first_vector_record = 0;
+  uint32_t records_crc32c = 0;
+  // Little-endian: `count` offsets of 4 bytes, then `count` id hashes of 8. Stored in the append as
+  // it is.
+  std::string_view tables;
+  std::string_view records;
+};
+
+struct CommandView {
+  int64_t time_us = 0;
+  std::variant<PushView, pb::Command> change;
+};
+
+// Reads a command whose records may lie apart from its head. DATA_LOSS if the bytes are not a
+// command.
+absl::StatusOr<CommandView> DecodeCommand(std::string_view head, std::string_view records);
+// Calls `visit` for each command of a journal group, in order, until it fails.
+absl::Status ForEachCommand(std::string_view group,
+                            absl::FunctionRef<absl::Status(const CommandView&)> visit);
+
+// ---- Answers: what applying a command yields
+// --------------------------------------------------------------------------------------
+
+struct Done {};
+
+struct PushAnswer {
+  SeqId first;
+  uint32_t count = 0;
+  SeqId tail;
+  Incarnation incarnation;
+  int64_t commit_time_us = 0;
+  bool duplicate = false;
+};
+
+struct TrimAnswer {
+  SeqId trim;
+};
+
+struct ClaimAnswer {
+  bool granted = false;
+  LeaseToken token;
+  Incarnation incarnation;
+  int64_t expires_us = 0;
+};
+
+struct RenewAnswer {
+  int64_t expires_us = 0;
+};
+
+struct CollectionAnswer {
+  v1::Collection collection;
+  // Of CreateCollection: false if it was there already.
+  bool created = false;
+};
+
+using Answer = std::variant<Done, PushAnswer, TrimAnswer, ClaimAnswer, RenewAnswer,
+                            v1::CommitResponse, CollectionAnswer>;
+// Errors have a reason and an outcome (common/errors).
+using Result = absl::StatusOr<Answer>;
+
+}  // namespace sluice::log

@@ -1,0 +1,88 @@
+// A shard's journal: groups of commands, durable in the order they were written. README.md has the
+// file format and the rules of recovery.
+//
+// One thread, except where said. A group is durable once Append returns OK. After any error,
+// nothing more is accepted until Reopen succeeds; the group that failed is not in the journal if
+// the error's outcome is kNotIn, and may be after a crash if it is kUnknown.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "services/log/file.h"
+
+namespace sluice::log {
+
+struct JournalOptions {
+  std::filesystem::path folder;
+  // Files are allocated whole; a group larger than this gets a larger file.
+  uint64_t file_bytes = 64 << 20;
+  // Not owned.
+  FileSystem* files = FileSystem::Machine();
+};
+
+class Journal {
+ public:
+  // Reads what is there, and calls `replay` with each group after `applied`, in order. A torn end
+  // is cut off. DATA_LOSS, naming the file and the position, if a group that was synced cannot be
+  // read, or groups after `applied` are missing. Nothing is written before the first Append or
+  // Seal.
+  static absl::StatusOr<std::unique_ptr<Journal>> Open(
+      JournalOptions options, JournalPosition applied,
+      absl::FunctionRef<absl::Status(JournalPosition, std::string_view group)> replay);
+
+  // Writes the parts as one group, and syncs it. Its position is last() afterwards.
+  absl::Status Append(std::span<const std::string_view> parts);
+  // Writes and syncs an empty group, if the last one is not: so that damage to the last group is
+  // told from a torn end.
+  absl::Status Seal();
+  // After an error: cuts back to the last group that was synced, and goes on in a new file. May be
+  // tried again and again.
+  absl::Status Reopen();
+  // OK, or the error that Reopen has yet to heal.
+  const absl::Status& failure() const { return failure_; }
+
+  // Gives back files all of whose groups are at or below `position`.
+  absl::Status RemoveThrough(JournalPosition position);
+
+  JournalPosition last() const { return JournalPosition(last_); }
+  // Size of the files on disk.
+  uint64_t DiskBytes() const;
+
+ private:
+  struct Segment {
+    uint64_t number = 0;
+    uint64_t first_position = 0;
+    uint64_t bytes = 0;
+  };
+
+  explicit Journal(JournalOptions options) : options_(std::move(options)) {}
+  absl::Status Recover(JournalPosition applied,
+                       absl::FunctionRef<absl::Status(JournalPosition, std::string_view)> replay);
+  absl::Status StartFile(uint64_t min_bytes);
+  absl::Status WriteEntry(std::span<const std::string_view> parts, uint64_t bytes);
+  absl::Status Fail(absl::Status error, bool written);
+  std::filesystem::path PathOf(uint64_t number) const;
+  std::filesystem::path SparePath() const;
+
+  JournalOptions options_;
+  // Oldest first; the last one is being written if file_ is open.
+  std::deque<Segment> segments_;
+  std::unique_ptr<File> file_;
+  uint64_t file_id_ = 0;
+  uint64_t end_ = 0;
+  uint64_t last_ = 0;
+  bool sealed_ = true;
+  absl::Status failure_;
+};
+
+}  // namespace sluice::log

@@ -1,0 +1,105 @@
+// Every key of the store: its first byte, its layout, its value, and who may change it. Integers
+// are big-endian, so that keys sort by them; ids are their 16 bytes. The first 17 bytes of a key
+// (type and id, where there is one) are its bloom prefix.
+//
+//   key                                          value                                     written
+//   by M                                            pb::ShardState                            every
+//   group L collection                                 pb::LogState log machine A collection
+//   lastSeqId                       append (append.h)                         Push, once; dropped
+//   by the trim filter R requestId                                  pb::DedupeState Push, once;
+//   deleted past the horizon S collection upToSeqId                       v1::SegmentInfo Commit;
+//   deleted by Commit(merge) and CollectGarbage T collection token pb::TokenState Claim, Commit,
+//   Release; deleted by CollectGarbage D kind dueTime collection                    (empty) log
+//   machine, with L, in the same batch G dueTime collection what token number v1::GarbageEntry,
+//   without its key         Commit(merge), end of a token, DeleteLog; CollectGarbage C collection
+//   v1::Collection                            catalog machine N tenant \0 database \0 name
+//   collection                                catalog machine
+//
+// A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output has
+// the name of its last input.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "common/base/ids.h"
+
+namespace sluice::log {
+
+enum class RowType : char {
+  kShard = 'M',
+  kLog = 'L',
+  kAppend = 'A',
+  kDedupe = 'R',
+  kSegment = 'S',
+  kToken = 'T',
+  kDue = 'D',
+  kGarbage = 'G',
+  kCollection = 'C',
+  kName = 'N',
+};
+
+inline constexpr size_t kKeyPrefixBytes = 17;
+
+// Kinds of work that come due.
+enum class DueKind : char { kCompaction = 'c', kMerge = 'm', kTrim = 't' };
+
+// What a garbage row is about.
+enum class GarbageKind : char { kSegment = 's', kToken = 't', kCollection = 'w' };
+
+struct DueKey {
+  DueKind kind = DueKind::kCompaction;
+  int64_t due_us = 0;
+  CollectionId collection;
+  friend bool operator==(const DueKey&, const DueKey&) = default;
+};
+
+struct GarbageKey {
+  int64_t due_us = 0;
+  CollectionId collection;
+  GarbageKind kind = GarbageKind::kSegment;
+  uint64_t token = 0;
+  uint64_t number = 0;
+  friend bool operator==(const GarbageKey&, const GarbageKey&) = default;
+};
+
+// What type of row a key names; keys are never empty.
+inline RowType RowTypeOf(std::string_view key) { return static_cast<RowType>(key[0]); }
+
+std::string ShardKey();
+std::string LogKey(const CollectionId& collection);
+// Names the append that ends with `last`. Seek finds the append that holds a SeqId.
+std::string AppendKey(const CollectionId& collection, SeqId last);
+std::string DedupeKey(const RequestId& request_id);
+// Sorts before every request id of this time and after those of earlier ones.
+std::string DedupeKeyAt(int64_t unix_millis);
+std::string SegmentKey(const CollectionId& collection, SeqId up_to);
+std::string TokenKey(const CollectionId& collection, LeaseToken token);
+std::string EncodeDueKey(const DueKey& key);
+std::string EncodeGarbageKey(const GarbageKey& key);
+std::string CollectionKey(const CollectionId& collection);
+std::string NameKey(std::string_view tenant, std::string_view database, std::string_view name);
+
+// All rows of a type; of a type and a collection (A, S, T); of a kind (D). `PrefixEnd` is the first
+// key after all that begin with `prefix`.
+std::string TypePrefix(RowType type);
+std::string CollectionPrefix(RowType type, const CollectionId& collection);
+std::string DuePrefix(DueKind kind);
+// "" for an empty part ends the prefix there: all tenants, all databases of a tenant.
+std::string NamePrefix(std::string_view tenant, std::string_view database);
+std::string PrefixEnd(std::string_view prefix);
+
+// nullopt if the bytes are not a key of that type.
+struct AppendKeyParts {
+  CollectionId collection;
+  SeqId last;
+};
+std::optional<AppendKeyParts> DecodeAppendKey(std::string_view key);
+std::optional<DueKey> DecodeDueKey(std::string_view key);
+std::optional<GarbageKey> DecodeGarbageKey(std::string_view key);
+// Of a key with a collection right after its type byte: L, A, S, T, C.
+std::optional<CollectionId> CollectionOfKey(std::string_view key);
+
+}  // namespace sluice::log

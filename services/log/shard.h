@@ -1,0 +1,160 @@
+// A shard: one journal, one store, one order of commands. Propose → the writer thread stamps what
+// waits, writes it to the journal as one group and syncs it → the applier thread applies the group
+// to the store in one batch, and answers. The two overlap. Opening replays the journal from the
+// store's applied position.
+//
+// Thread-safe. When the journal cannot be written (disk full or failing), the shard is read-only:
+// it refuses proposals with READ_ONLY, tries to recover every so often, and goes on by itself once
+// it can.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "common/base/mutex.h"
+#include "services/log/command.h"
+#include "services/log/file.h"
+#include "services/log/journal.h"
+#include "services/log/store.h"
+
+namespace sluice::log {
+
+// Where a log stands after a group that moved it.
+struct LogPositions {
+  CollectionId collection;
+  SeqId tail;
+  SeqId applied;
+  SeqId trim;
+  Incarnation incarnation;
+  bool deleted = false;
+};
+
+// What one group cost, for metrics.
+struct GroupStats {
+  size_t commands = 0;
+  size_t bytes = 0;
+  // Writing and syncing the journal; applying to the store.
+  std::chrono::nanoseconds journal{0};
+  std::chrono::nanoseconds apply{0};
+};
+
+struct ShardOptions {
+  // Holds FORMAT, LOCK, journal/ and store/. One process at a time.
+  std::filesystem::path folder;
+  uint64_t journal_file_bytes = 64 << 20;
+  StoreOptions store;  // `folder` is set by the shard
+  // Proposals beyond are refused with OVERLOADED.
+  uint64_t max_inflight_bytes = 64 << 20;
+  // A group is closed at this size (but takes at least one command).
+  uint64_t max_group_bytes = 8 << 20;
+  std::chrono::milliseconds seal_after{100};
+  std::chrono::milliseconds probe_every{500};
+  // Copied into the shard's state by a command.
+  std::chrono::seconds dedupe_window{15 * 60};
+  std::chrono::seconds grace{60 * 60};
+  std::chrono::seconds trim_delay{10 * 60};
+  uint64_t trim_bytes = 64 << 20;
+
+  FileSystem* files = FileSystem::Machine();
+  // Microseconds since the Unix epoch; any thread.
+  std::function<int64_t()> clock;
+
+  // Both are called on the applier thread, after the group's answers; they must not block or
+  // propose-and-wait.
+  std::function<void(std::span<const LogPositions>)> on_moved;
+  std::function<void(const GroupStats&)> on_group;
+};
+
+class Shard {
+ public:
+  // FAILED_PRECONDITION if the folder is of a newer format or in use by another process (nothing is
+  // touched then); DATA_LOSS if what was durable cannot be read.
+  static absl::StatusOr<std::unique_ptr<Shard>> Open(ShardOptions options);
+  // Stops if need be.
+  ~Shard();
+
+  using Callback = absl::AnyInvocable<void(Result)>;
+  // `done` is called once: on the applier thread when the command was applied, or on any thread,
+  // perhaps before this returns, when it was not.
+  void Propose(Command command, Callback done);
+  // The same, waiting. Not from a callback.
+  Result ProposeAndWait(Command command);
+
+  // Refuses new proposals (DRAINING), answers those accepted, seals the journal and flushes the
+  // store.
+  void Stop();
+
+  const Store& store() const { return *store_; }
+  Store& store() { return *store_; }
+
+  // OK, or why proposals are refused at the moment.
+  absl::Status Writable() const;
+  Incarnation incarnation() const { return incarnation_; }
+  // Microseconds: the shard's time if it is ahead of the clock, else the clock. What due and
+  // garbage rows are compared with.
+  int64_t Now() const;
+  uint64_t InflightBytes() const { return inflight_bytes_.load(std::memory_order_relaxed); }
+  uint64_t JournalBytes() const { return journal_bytes_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Proposal {
+    Command command;
+    Callback done;
+  };
+  struct Group {
+    JournalPosition position;
+    std::vector<Proposal> proposals;
+    size_t bytes = 0;
+    std::chrono::nanoseconds journal{0};
+  };
+  class FolderLock;
+  struct Machines;
+
+  explicit Shard(ShardOptions options);
+  absl::Status Start();
+  absl::Status Configure();
+  void Write();
+  void WriteGroup(Group group);
+  void Recover();
+  void Apply();
+  void ApplyGroup(Group& group);
+  void Refuse(std::vector<Proposal> proposals, const absl::Status& error);
+  int64_t StampTime();
+
+  ShardOptions options_;
+  std::unique_ptr<FolderLock> lock_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Journal> journal_;    // writer thread
+  std::unique_ptr<Machines> machines_;  // applier thread
+  Incarnation incarnation_;
+  std::atomic<int64_t> time_us_{0};
+  std::atomic<uint64_t> inflight_bytes_{0};
+  std::atomic<uint64_t> journal_bytes_{0};
+
+  mutable Mutex mutex_;
+  CondVar writer_wakes_;
+  CondVar applier_wakes_;
+  std::deque<Proposal> waiting_ GUARDED_BY(mutex_);
+  std::deque<Group> durable_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool writer_done_ GUARDED_BY(mutex_) = false;
+  bool persisted_moved_ GUARDED_BY(mutex_) = false;
+  absl::Status read_only_ GUARDED_BY(mutex_);
+  std::thread writer_;
+  std::thread applier_;
+};
+
+}  // namespace sluice::log

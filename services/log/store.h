@@ -1,0 +1,122 @@
+// The rows of a shard: one RocksDB with one column family and no write-ahead log of its own (the
+// journal is it). README.md says how it is tuned.
+//
+// Written by the shard's applier alone; readable from any thread through Snapshots. What is
+// persisted is always a prefix of what was applied: persisted() tells how far, and is what the
+// journal may be cut to. Errors: UNAVAILABLE (I/O), DATA_LOSS (RocksDB found corruption), naming
+// the folder.
+#pragma once
+
+#include <rocksdb/db.h>
+#include <rocksdb/utilities/write_batch_with_index.h>
+
+#include <atomic>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+
+namespace sluice::log {
+
+struct StoreOptions {
+  std::filesystem::path folder;
+  // One memtable; up to three are in memory.
+  uint64_t memtable_bytes = 32 << 20;
+  uint64_t block_cache_bytes = 32 << 20;
+  // Null: the file system of the machine. Not owned.
+  rocksdb::Env* env = nullptr;
+};
+
+class Store;
+
+// The rows as they were after some group. Holds what it sees in place, so keep it no longer than a
+// reply takes. Thread-safe.
+class Snapshot {
+ public:
+  explicit Snapshot(const Store& store);
+  ~Snapshot();
+  Snapshot(const Snapshot&) = delete;
+  Snapshot& operator=(const Snapshot&) = delete;
+
+  // nullopt: no such row.
+  absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const;
+  // Over the keys in [begin, end), in order. `end` is copied. Must not outlive the snapshot; one
+  // thread.
+  class Iterator;
+  Iterator Scan(std::string_view begin, std::string end) const;
+
+ private:
+  rocksdb::DB* db_;
+  const rocksdb::Snapshot* snapshot_;
+};
+
+class Snapshot::Iterator {
+ public:
+  bool Valid() const { return it_->Valid(); }
+  void Next() { it_->Next(); }
+  void Seek(std::string_view key) { it_->Seek(rocksdb::Slice(key.data(), key.size())); }
+  // Valid until the iterator moves.
+  std::string_view key() const { return it_->key().ToStringView(); }
+  std::string_view value() const { return it_->value().ToStringView(); }
+  // Not OK if the iterator ended for another reason than the end of its range.
+  absl::Status status() const;
+
+ private:
+  friend class Snapshot;
+  Iterator() = default;
+  std::unique_ptr<std::string> end_;
+  std::unique_ptr<rocksdb::Slice> end_slice_;
+  std::unique_ptr<rocksdb::Iterator> it_;
+};
+
+class Store {
+ public:
+  // Creates the folder if need be. `on_persisted` is called on a thread of RocksDB's after each
+  // flush.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(
+      StoreOptions options, std::function<void(JournalPosition)> on_persisted);
+  ~Store();
+
+  // The applied position as of the last flush.
+  JournalPosition persisted() const {
+    return JournalPosition(persisted_.load(std::memory_order_acquire));
+  }
+
+  // Applier only. After an error nothing of the batch is visible; writing goes on once Recover
+  // succeeds.
+  absl::Status Write(rocksdb::WriteBatchWithIndex& batch);
+  // Tries to leave the state that a failed flush or compaction put RocksDB into.
+  absl::Status Recover();
+  // OK, or why RocksDB cannot write in the background.
+  absl::Status BackgroundError() const;
+
+  // Persists everything written so far.
+  absl::Status Flush();
+  // Merges all files, which gives back the space of what was trimmed.
+  absl::Status Compact();
+
+  // For metrics: bytes of live files; bytes of memtables.
+  uint64_t DiskBytes() const;
+  uint64_t MemtableBytes() const;
+
+  rocksdb::DB* db() const { return db_.get(); }
+
+ private:
+  class Listener;
+  class TrimFilterFactory;
+  Store() = default;
+  absl::StatusOr<uint64_t> ReadPersisted() const;
+
+  std::filesystem::path folder_;
+  std::function<void(JournalPosition)> on_persisted_;
+  std::atomic<uint64_t> persisted_{0};
+  std::unique_ptr<rocksdb::DB> db_;
+};
+
+}  // namespace sluice::log
