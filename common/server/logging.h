@@ -12,6 +12,7 @@
 #include <initializer_list>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include "absl/status/status.h"
 #include "common/base/mutex.h"
@@ -22,8 +23,13 @@ enum class Level { kDebug, kInfo, kWarn, kError };
 
 // A key with its value. Strings are quoted where the format needs it.
 struct LogField {
-  LogField(std::string_view k, std::string_view v) : key(k), value(v), is_number(false) {}
-  LogField(std::string_view k, const absl::Status& v) : LogField(k, v.ToString()) {}
+  // Any kind of string: std::string, both string_views, const char*.
+  template <typename Text>
+  requires(std::constructible_from<std::string, const Text&> && !std::is_arithmetic_v<Text>)
+      LogField(std::string_view k, const Text& v)
+      : key(k), value(v), is_number(false) {}
+  LogField(std::string_view k, const absl::Status& v)
+      : key(k), value(v.ToString()), is_number(false) {}
   template <typename Number>
   requires(std::integral<Number> || std::floating_point<Number>)
       LogField(std::string_view k, Number v)
@@ -34,9 +40,10 @@ struct LogField {
   bool is_number;
 };
 
-// Sets the format (`text` or `json`) and the least level shown (`debug`, `info`, `warn`, `error`),
-// and sends gRPC's own messages the same way. Before this call: text, info.
-void SetUpLogging(std::string_view program, std::string_view format, std::string_view level);
+// Sets the format (`text` or `json`) and the least level shown (`debug`, `info`, `warning`,
+// `error`), and sends gRPC's own messages the same way. Before this call: text, info. Called once,
+// by Server.
+void SetUpLogging(std::string_view format, std::string_view level);
 
 void Log(Level level, std::string_view message, std::initializer_list<LogField> fields = {});
 

@@ -8,14 +8,17 @@
 #pragma once
 
 #include <grpcpp/channel.h>
+#include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <prometheus/registry.h>
 
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -65,6 +68,9 @@ struct ServerSettings {
 // The version of the software, as in `--version`.
 std::string_view Version();
 
+class HttpServer;
+class InfoService;
+
 // The server of one process, for mains (through Run) and for tests. Thread-safe once started. The
 // components are not owned and must outlive it.
 class Server {
@@ -75,18 +81,40 @@ class Server {
       std::string_view program, const ServerSettings& settings,
       const std::shared_ptr<prometheus::Registry>& registry,
       const std::vector<Component*>& components);
-  // Drains if that has not happened yet.
-  virtual ~Server() = default;
+  // Drains, if that has not happened yet.
+  ~Server();
 
   // HOST:PORT, with the ports the kernel picked.
-  virtual const std::string& grpc_address() const = 0;
-  virtual const std::string& http_address() const = 0;
+  const std::string& grpc_address() const { return grpc_address_; }
+  const std::string& http_address() const;
   // An in-process channel.
-  virtual std::shared_ptr<grpc::Channel> Channel() = 0;
+  std::shared_ptr<grpc::Channel> Channel();
   // Not ready; then the components drain one by one, in the reverse of their order, so that each
-  // can still use those before it; then the server stops. Returns within drain_ms, if the
-  // components keep their deadlines.
-  virtual void Drain() = 0;
+  // can still use those before it; then the gRPC server stops. Returns within drain_ms, if the
+  // components keep their deadlines. To be called by one thread.
+  void Drain();
+
+ private:
+  enum class Phase { kStarting, kServing, kDraining };
+
+  Server(const ServerSettings& settings, const std::vector<Component*>& components);
+  absl::Status Listen(std::string_view program, const ServerSettings& settings,
+                      const std::shared_ptr<prometheus::Registry>& registry);
+  absl::Status StartComponents();
+  absl::Status Live() const;
+  absl::Status Ready() const;
+  // Keeps gRPC health as Ready says.
+  void WatchReadiness(const std::stop_token& stop);
+
+  const std::chrono::milliseconds drain_;
+  const std::vector<Component*> components_;
+  std::atomic<Phase> phase_ = Phase::kStarting;
+  size_t started_components_ = 0;
+  std::string grpc_address_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<InfoService> info_;
+  std::unique_ptr<grpc::Server> grpc_;
+  std::jthread watcher_;
 };
 
 // Blocks SIGTERM and SIGINT in this thread and those it starts, for Run to wait for. To be called
