@@ -12,4 +12,19 @@ namespace sluice {
 // components; beyond float's range: infinite. `a` and `b` have the same size.
 float Distance(v1::Metric metric, std::span<const float> a, std::span<const float> b);
 
+// The same for many vectors against one query.
+class DistanceTo {
+ public:
+  // `query` outlives it.
+  DistanceTo(v1::Metric metric, std::span<const float> query);
+  // `vector` has the query's dimension.
+  float operator()(const float* vector) const;
+
+ private:
+  const v1::Metric metric_;
+  const std::span<const float> query_;
+  // Squared length of the query; cosine only.
+  const float norm_;
+};
+
 }  // namespace sluice

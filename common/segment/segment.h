@@ -83,7 +83,8 @@ class Segment {
   std::span<const float> Vector(uint32_t row) const;
   // The whole row, its vector included.
   absl::StatusOr<Row> ReadRow(uint32_t row) const;
-  const RowsReader& rows_reader() const { return *rows_; }
+  // Rows as they are encoded, for merges; nullptr if there are none.
+  const RowsReader* rows_reader() const { return rows_.get(); }
 
  private:
   Segment();
@@ -95,7 +96,7 @@ class Segment {
   std::span<const Entry> entries_;
   // Where each row's vector is; empty: row i has vector i, or there are no vectors.
   std::span<const uint32_t> slots_;
-  const float* vectors_ = nullptr;
+  std::span<const float> vectors_;
 };
 
 }  // namespace sluice

@@ -59,13 +59,16 @@ class SegmentSet {
  private:
   // Which rows of one segment are live. Shared between views; never changed once a view has it.
   struct LiveRows {
+    explicit LiveRows(uint64_t rows);
     std::vector<uint64_t> words;
-    uint64_t count = 0;
+    uint64_t count;
     bool Has(uint32_t row) const { return words[row / 64] >> (row % 64) & 1; }
     void Remove(uint32_t row);
   };
 
   SegmentSet() = default;
+  // Of segments_[i].
+  std::shared_ptr<const LiveRows> LiveRowsOf(size_t i, const SegmentSet* before) const;
 
   std::vector<std::shared_ptr<const Segment>> segments_;
   // One for each segment.

@@ -1,0 +1,76 @@
+#include "common/segment/merge.h"
+
+#include <algorithm>
+#include <string_view>
+#include <vector>
+
+#include "common/base/check.h"
+#include "common/errors/errors.h"
+#include "common/segment/rows.h"
+#include "common/segment/sorted_writer.h"
+
+namespace sluice {
+namespace {
+
+// Walks one input in order of id.
+class Input {
+ public:
+  explicit Input(const Segment& segment) : segment_(segment) {
+    if (segment.rows_reader() != nullptr) rows_.emplace(segment.rows_reader()->NewCursor());
+  }
+  // nullptr at the end.
+  const Segment::Entry* at() const {
+    return next_ == segment_.entries().size() ? nullptr : &segment_.entries()[next_];
+  }
+  void Next() { ++next_; }
+  absl::Status CopyTo(SortedSegmentWriter& out) {
+    const Segment::Entry& entry = *at();
+    SLUICE_ASSIGN_OR_RETURN(const std::string_view row, rows_->Read(entry.row));
+    return out.AddRow(entry.id, row, segment_.Vector(entry.row));
+  }
+
+ private:
+  const Segment& segment_;
+  std::optional<RowsReader::Cursor> rows_;
+  size_t next_ = 0;
+};
+
+absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSegmentWriter& out) {
+  for (;;) {
+    // The least id, in the newest input that has it. Inputs are few: PickMerge keeps them so.
+    Input* least = nullptr;
+    for (Input& input : inputs) {
+      if (input.at() == nullptr) continue;
+      if (least == nullptr || input.at()->id <= least->at()->id) least = &input;
+    }
+    if (least == nullptr) return absl::OkStatus();
+    const Segment::Entry entry = *least->at();
+    if (entry.row != Segment::kDeleted) {
+      SLUICE_RETURN_IF_ERROR(least->CopyTo(out));
+    } else if (!drop_deletions) {
+      SLUICE_RETURN_IF_ERROR(out.AddDeleted(entry.id));
+    }
+    for (Input& input : inputs) {
+      if (input.at() != nullptr && input.at()->id == entry.id) input.Next();
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
+    std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions, uint32_t dimension,
+    const std::filesystem::path& path) {
+  SLUICE_CHECK(!inputs.empty());
+  SLUICE_ASSIGN_OR_RETURN(const auto out, SortedSegmentWriter::Create(path, dimension));
+  std::vector<Input> cursors;
+  for (const auto& segment : inputs) cursors.emplace_back(*segment);
+  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, drop_deletions, *out));
+  if (out->entries() == 0) return std::nullopt;
+  SLUICE_ASSIGN_OR_RETURN(v1::SegmentInfo info, out->Finish());
+  info.set_after_seq_id(inputs.front()->info().after_seq_id());
+  info.set_up_to_seq_id(inputs.back()->info().up_to_seq_id());
+  return info;
+}
+
+}  // namespace sluice

@@ -1,0 +1,71 @@
+// The rows section of a segment: one RocksDB SST file inside the segment's file, from row number
+// (big-endian, 4 bytes) to encoded row. RocksDB sees it through a file system of ours that knows
+// this one file, so that the bytes may lie anywhere.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+
+namespace sluice {
+
+class Scratch;
+
+// Writes rows 0, 1, 2, ... One thread.
+class RowsWriter {
+ public:
+  // The section's bytes are appended to `*out`, which outlives the writer.
+  static absl::StatusOr<std::unique_ptr<RowsWriter>> Create(Scratch* out);
+  ~RowsWriter();
+
+  absl::Status Add(std::string_view value);
+  uint32_t rows() const { return rows_; }
+  // Call it once, after at least one row.
+  absl::Status Finish();
+
+ private:
+  struct Rep;
+  explicit RowsWriter(std::unique_ptr<Rep> rep);
+  std::unique_ptr<Rep> rep_;
+  uint32_t rows_ = 0;
+};
+
+// Reads them, checking each block against its checksum. Thread-safe. Blocks are kept in one cache
+// of 32 MiB for all segments of the process. Errors: SEGMENT_CORRUPT.
+class RowsReader {
+ public:
+  // Rows in ascending order, for merges: leaves the cache alone. One thread.
+  class Cursor {
+   public:
+    ~Cursor();
+    Cursor(Cursor&&) noexcept;
+    // Valid until the next call. `row` must be greater than in the call before.
+    absl::StatusOr<std::string_view> Read(uint32_t row);
+
+   private:
+    friend class RowsReader;
+    struct Rep;
+    explicit Cursor(std::unique_ptr<Rep> rep);
+    std::unique_ptr<Rep> rep_;
+  };
+
+  // `section` outlives the reader and has at least one row; `object` names the segment in errors.
+  static absl::StatusOr<std::unique_ptr<RowsReader>> Open(std::string_view section, uint64_t rows,
+                                                          std::string object);
+  ~RowsReader();
+
+  absl::StatusOr<std::string> Read(uint32_t row) const;
+  // The reader outlives the cursor.
+  Cursor NewCursor() const;
+  const std::string& object() const;
+
+ private:
+  struct Rep;
+  explicit RowsReader(std::unique_ptr<Rep> rep);
+  std::unique_ptr<Rep> rep_;
+};
+
+}  // namespace sluice
