@@ -209,6 +209,12 @@ void Settings::AddSetting(std::unique_ptr<Setting> setting) {
   settings_.push_back(std::move(setting));
 }
 
+void Settings::Remove(std::string_view name) {
+  const size_t removed =
+      std::erase_if(settings_, [&](const auto& setting) { return setting->name == name; });
+  SLUICE_CHECK(removed == 1);
+}
+
 Settings::Setting* Settings::Find(std::string_view name) const {
   for (const auto& setting : settings_) {
     if (setting->name == name) return setting.get();

@@ -34,6 +34,9 @@ class Settings {
   void AddChoice(std::string name, std::string* target, std::string default_value,
                  std::vector<std::string> choices, std::string help);
 
+  // Takes a declared setting away: this program decides it itself, and nobody may give it.
+  void Remove(std::string_view name);
+
   // Reads the file, then the environment. `path` may be empty: defaults and environment only.
   absl::Status Load(const std::string& path);
   // Sets one setting from text, as a flag does; errors begin with `source`.

@@ -169,6 +169,14 @@ TEST_F(SettingsTest, VariablesOfKubernetesServicesAreNotSettings) {
   EXPECT_FALSE(settings_.Load("").ok());
 }
 
+TEST_F(SettingsTest, ASettingThatAProgramDecidesItselfCannotBeGiven) {
+  settings_.Remove("log.wait_ms");
+  EXPECT_THAT(settings_.Print(), ::testing::Not(HasSubstr("wait_ms")));
+  EXPECT_EQ(ErrorOf("log:\n  wait_ms: 7\n"),
+            "2: log.wait_ms: no such setting (--print-config lists them)");
+  EXPECT_EQ(wait_ms_, 5U);
+}
+
 TEST_F(SettingsTest, WhatIsPrintedCanBeLoadedAndSaysTheSame) {
   ASSERT_TRUE(LoadText("server: {address: \"a \\\"b\\\" # c: \\u00e9\"}\nlog: {sync: false, "
                        "journal: {file_bytes: 1500000}}\n")
