@@ -45,16 +45,19 @@ class AppendReader {
   AppendReader(const Snapshot& snapshot, const CollectionId& collection, SeqId start, SeqId end);
 
   // True: *slice holds the next records. False: all up to `end` were given. LOG_CORRUPT names the
-  // collection and the SeqId from which the log cannot be read.
+  // collection and the SeqId from which the log cannot be read; TRIMMED: they were trimmed after
+  // the snapshot was taken, and are gone already.
   absl::StatusOr<bool> Next(AppendSlice* slice);
 
  private:
-  absl::Status Corrupt(std::string_view what) const;
-  absl::StatusOr<bool> ReadNext(AppendSlice* slice);
+  absl::Status Read(AppendSlice* slice);
+  absl::Status Missing(absl::string_view what) const;
+  absl::Status Corrupt(absl::string_view what) const;
 
-  CollectionId collection_;
+  const Snapshot& snapshot_;
+  const CollectionId collection_;
   SeqId next_;
-  SeqId end_;
+  const SeqId end_;
   Snapshot::Iterator it_;
   bool started_ = false;
   absl::Status failed_;

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -51,6 +52,9 @@ class Journal {
   // OK, or the error that Reopen has yet to heal.
   const absl::Status& failure() const { return failure_; }
 
+  // Whether there is nothing for Seal to do.
+  bool sealed() const { return sealed_; }
+
   // Gives back files all of whose groups are at or below `position`.
   absl::Status RemoveThrough(JournalPosition position);
 
@@ -59,26 +63,30 @@ class Journal {
   uint64_t DiskBytes() const;
 
  private:
-  struct Segment {
+  struct JournalFile {
     uint64_t number = 0;
+    // Of its first group; that all groups before it were synced is what it says.
     uint64_t first_position = 0;
     uint64_t bytes = 0;
   };
 
   explicit Journal(JournalOptions options) : options_(std::move(options)) {}
-  absl::Status Recover(JournalPosition applied,
+  absl::Status Recover(uint64_t applied,
                        absl::FunctionRef<absl::Status(JournalPosition, std::string_view)> replay);
   absl::Status StartFile(uint64_t min_bytes);
-  absl::Status WriteEntry(std::span<const std::string_view> parts, uint64_t bytes);
-  absl::Status Fail(absl::Status error, bool written);
+  absl::Status WriteEntry(std::span<const std::string_view> parts);
+  absl::Status Fail(const absl::Status& cause, bool written);
   std::filesystem::path PathOf(uint64_t number) const;
-  std::filesystem::path SparePath() const;
 
   JournalOptions options_;
   // Oldest first; the last one is being written if file_ is open.
-  std::deque<Segment> segments_;
+  std::deque<JournalFile> files_;
+  // Files given back, to be used again: their blocks are allocated and written, which makes syncing
+  // cheaper.
+  std::vector<std::filesystem::path> spares_;
   std::unique_ptr<File> file_;
   uint64_t file_id_ = 0;
+  // Where the next group goes: the end of the last group that was synced.
   uint64_t end_ = 0;
   uint64_t last_ = 0;
   bool sealed_ = true;

@@ -28,19 +28,10 @@
 #include "services/log/command.h"
 #include "services/log/file.h"
 #include "services/log/journal.h"
+#include "services/log/state_machine.h"
 #include "services/log/store.h"
 
 namespace sluice::log {
-
-// Where a log stands after a group that moved it.
-struct LogPositions {
-  CollectionId collection;
-  SeqId tail;
-  SeqId applied;
-  SeqId trim;
-  Incarnation incarnation;
-  bool deleted = false;
-};
 
 // What one group cost, for metrics.
 struct GroupStats {
@@ -69,7 +60,8 @@ struct ShardOptions {
   uint64_t trim_bytes = 64 << 20;
 
   FileSystem* files = FileSystem::Machine();
-  // Microseconds since the Unix epoch; any thread.
+  // Microseconds since the Unix epoch; any thread. Empty: the wall clock as it was at start, and
+  // the time that went by since, suspended or not.
   std::function<int64_t()> clock;
 
   // Both are called on the applier thread, after the group's answers; they must not block or
@@ -121,25 +113,37 @@ class Shard {
     std::chrono::nanoseconds journal{0};
   };
   class FolderLock;
-  struct Machines;
 
   explicit Shard(ShardOptions options);
   absl::Status Start();
   absl::Status Configure();
-  void Write();
+
+  // The writer thread, and what it does.
+  void RunWriter();
+  Group NextGroup() REQUIRES(mutex_);
   void WriteGroup(Group group);
-  void Recover();
-  void Apply();
+  void CutJournal();
+  // While the journal cannot be written. False: the shard is stopping.
+  bool AwaitJournal();
+
+  // The applier thread, and what it does.
+  void RunApplier();
   void ApplyGroup(Group& group);
-  void Refuse(std::vector<Proposal> proposals, const absl::Status& error);
+  // While the store cannot be written. False: the shard is stopping.
+  bool AwaitStore(const absl::Status& error);
+
+  void SetFailure(absl::Status* failure, absl::Status error);
+  absl::Status RefusalLocked() const REQUIRES(mutex_);
+  void Answer(Group& group, const absl::Status& error);
   int64_t StampTime();
 
-  ShardOptions options_;
+  const ShardOptions options_;
   std::unique_ptr<FolderLock> lock_;
   std::unique_ptr<Store> store_;
-  std::unique_ptr<Journal> journal_;    // writer thread
-  std::unique_ptr<Machines> machines_;  // applier thread
-  Incarnation incarnation_;
+  std::unique_ptr<Journal> journal_;       // writer thread
+  std::unique_ptr<StateMachine> machine_;  // applier thread
+  Incarnation incarnation_;                // constant once open
+  // Of the last group stamped.
   std::atomic<int64_t> time_us_{0};
   std::atomic<uint64_t> inflight_bytes_{0};
   std::atomic<uint64_t> journal_bytes_{0};
@@ -152,7 +156,10 @@ class Shard {
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool writer_done_ GUARDED_BY(mutex_) = false;
   bool persisted_moved_ GUARDED_BY(mutex_) = false;
-  absl::Status read_only_ GUARDED_BY(mutex_);
+  absl::Status journal_failure_ GUARDED_BY(mutex_);
+  absl::Status store_failure_ GUARDED_BY(mutex_);
+
+  // By Start and Stop alone.
   std::thread writer_;
   std::thread applier_;
 };

@@ -8,7 +8,6 @@
 #pragma once
 
 #include <rocksdb/db.h>
-#include <rocksdb/utilities/write_batch_with_index.h>
 
 #include <atomic>
 #include <filesystem>
@@ -46,6 +45,8 @@ class Snapshot {
 
   // nullopt: no such row.
   absl::StatusOr<std::optional<std::string>> Get(std::string_view key) const;
+  // The row as it is now.
+  absl::StatusOr<std::optional<std::string>> GetLatest(std::string_view key) const;
   // Over the keys in [begin, end), in order. `end` is copied. Must not outlive the snapshot; one
   // thread.
   class Iterator;
@@ -90,11 +91,9 @@ class Store {
 
   // Applier only. After an error nothing of the batch is visible; writing goes on once Recover
   // succeeds.
-  absl::Status Write(rocksdb::WriteBatchWithIndex& batch);
+  absl::Status Write(rocksdb::WriteBatch* batch);
   // Tries to leave the state that a failed flush or compaction put RocksDB into.
   absl::Status Recover();
-  // OK, or why RocksDB cannot write in the background.
-  absl::Status BackgroundError() const;
 
   // Persists everything written so far.
   absl::Status Flush();
@@ -111,7 +110,7 @@ class Store {
   class Listener;
   class TrimFilterFactory;
   Store() = default;
-  absl::StatusOr<uint64_t> ReadPersisted() const;
+  static absl::StatusOr<uint64_t> ReadPersisted(rocksdb::DB* db);
 
   std::filesystem::path folder_;
   std::function<void(JournalPosition)> on_persisted_;

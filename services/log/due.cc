@@ -1,0 +1,60 @@
+#include "services/log/due.h"
+
+#include <algorithm>
+
+namespace sluice::log {
+namespace {
+
+// `due` was in force before; what could run at `now` keeps its place.
+int64_t AtOnce(int64_t due_us, int64_t now_us) {
+  return due_us != 0 && due_us <= now_us ? due_us : now_us;
+}
+
+int64_t NotBefore(int64_t due_us, int64_t retry_after_us, const pb::LeaseState& lease,
+                  int64_t now_us) {
+  due_us = std::max(due_us, retry_after_us);
+  if (lease.token() != 0 && lease.expires_us() > now_us) {
+    due_us = std::max(due_us, lease.expires_us());
+  }
+  return due_us;
+}
+
+}  // namespace
+
+int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
+  if (log.deleted() || log.tail() == log.applied()) return 0;
+  const v1::CompactionTrigger& trigger = log.settings().compaction();
+  const uint64_t max_bytes = trigger.max_bytes() ? trigger.max_bytes() : kDefaultCompactionBytes;
+  const int64_t max_age_us = trigger.max_age_ms()
+                                 ? static_cast<int64_t>(trigger.max_age_ms()) * 1000
+                                 : kDefaultCompactionAgeUs;
+  int64_t due_us = log.oldest_unapplied_us() + max_age_us;
+  if (UnappliedBytes(log) >= max_bytes) {
+    due_us = std::min(due_us, AtOnce(log.compaction_due_us(), now_us));
+  }
+  return NotBefore(due_us, log.retry_after_us(), log.compaction_lease(), now_us);
+}
+
+int64_t MergeDue(const pb::LogState& log, bool wanted, int64_t now_us) {
+  if (log.deleted() || !wanted) return 0;
+  return NotBefore(AtOnce(log.merge_due_us(), now_us), log.merge_retry_after_us(),
+                   log.merge_lease(), now_us);
+}
+
+void UpdateTrimDue(pb::LogState& log, const pb::Policy& policy, int64_t now_us) {
+  if (log.deleted() || log.applied() == log.trim()) {
+    log.set_trim_due_us(0);
+    log.set_trim_target(0);
+    return;
+  }
+  if (log.trim_due_us() == 0 || log.trim_target() <= log.trim()) {
+    log.set_trim_target(log.applied());
+    log.set_trim_due_us(now_us + policy.trim_delay_us());
+  }
+  if (log.applied_bytes() - log.trim_bytes() > policy.trim_bytes()) {
+    log.set_trim_target(log.applied());
+    log.set_trim_due_us(std::min(log.trim_due_us(), now_us));
+  }
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,30 @@
+// When the work on a log is due. Pure functions of the log's state and the shard's time;
+// thread-safe. Times in microseconds; 0: not due.
+#pragma once
+
+#include <cstdint>
+
+#include "services/log/command.pb.h"
+
+namespace sluice::log {
+
+inline constexpr uint64_t kDefaultCompactionBytes = 1 << 20;
+inline constexpr int64_t kDefaultCompactionAgeUs = 10'000'000;
+inline constexpr uint64_t kDefaultMaxBacklogBytes = uint64_t{4} << 30;
+
+inline uint64_t UnappliedBytes(const pb::LogState& log) {
+  return log.tail_bytes() - log.applied_bytes();
+}
+
+// At once if enough bytes are unapplied, else when the oldest record gets too old; not before
+// retry-after, nor while a lease has not run out. What is due already keeps its place in the queue.
+int64_t CompactionDue(const pb::LogState& log, int64_t now_us);
+
+// At once if some neighbours are worth merging (`wanted`), with the same two exceptions.
+int64_t MergeDue(const pb::LogState& log, bool wanted, int64_t now_us);
+
+// Moves trim_due and trim_target: what is applied is trimmed after the policy's delay, or at once
+// beyond the policy's bytes.
+void UpdateTrimDue(pb::LogState& log, const pb::Policy& policy, int64_t now_us);
+
+}  // namespace sluice::log

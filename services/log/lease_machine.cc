@@ -1,0 +1,299 @@
+// The part of the log machine that grants leases and fences commits.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+#include "services/log/due.h"
+#include "services/log/log_machine.h"
+
+namespace sluice::log {
+namespace {
+
+// Null for an unknown kind.
+pb::LeaseState* LeaseOf(Log& log, v1::LeaseKind kind) {
+  switch (kind) {
+    case v1::LEASE_KIND_COMPACTION:
+      return log.state.mutable_compaction_lease();
+    case v1::LEASE_KIND_MERGE:
+      return log.state.mutable_merge_lease();
+    default:
+      return nullptr;
+  }
+}
+
+absl::Status Invalid(std::string_view field, std::string_view what) {
+  const absl::string_view f(field.data(), field.size());
+  return MakeError(Reason::INVALID_REQUEST,
+                   absl::StrCat(f, ": ", absl::string_view(what.data(), what.size())),
+                   {{"field", std::string(field)}});
+}
+
+absl::Status LeaseLost() {
+  return MakeError(Reason::LEASE_LOST,
+                   "another claim of this kind was granted since, or the lease has ended");
+}
+
+// What a commit writes must be new, of its own token, and cover what it says.
+absl::Status CheckSegment(const v1::SegmentInfo& segment, uint64_t token,
+                          const pb::TokenState& state, uint64_t after, uint64_t up_to,
+                          std::string_view field) {
+  if (segment.token() != token || segment.number() == 0 ||
+      std::count(state.committed_objects().begin(), state.committed_objects().end(),
+                 segment.number()) > 0) {
+    return Invalid(field, "it must be named by the lease's token and a number of its own");
+  }
+  if (segment.after_seq_id() != after || segment.up_to_seq_id() != up_to) {
+    return Invalid(field, absl::StrCat("it must cover (", after, ", ", up_to, "]"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+Result LogMachine::Claim(const pb::Claim& command) {
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
+  pb::LeaseState* const lease = LeaseOf(*log, command.kind());
+  if (!lease) return Invalid("kinds", "unknown kind of lease");
+  const bool compaction = command.kind() == v1::LEASE_KIND_COMPACTION;
+  const int64_t due = compaction ? log->state.compaction_due_us() : log->state.merge_due_us();
+  const bool held = lease->token() != 0 && lease->expires_us() > now();
+  ClaimAnswer answer;
+  if (held || due == 0 || due > now()) return answer;
+
+  SLUICE_RETURN_IF_ERROR(EndLease(*log, lease));
+  const uint64_t token = log->state.last_token() + 1;
+  log->state.set_last_token(token);
+  lease->set_token(token);
+  lease->set_worker(command.worker());
+  lease->set_expires_us(now() + int64_t{command.lease_ms()} * 1000);
+  pb::TokenState state;
+  state.set_kind(command.kind());
+  PutToken(*log, token, state);
+  if (compaction) {
+    UpdateCompactionDue(*log, /*afresh=*/false);
+  } else {
+    UpdateMergeDue(*log, /*afresh=*/false);
+  }
+  table_.Touch(*log);
+  answer.granted = true;
+  answer.token = LeaseToken(token);
+  answer.incarnation = Incarnation(shard_.incarnation());
+  answer.expires_us = lease->expires_us();
+  return answer;
+}
+
+Result LogMachine::Renew(const pb::Renew& command) {
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
+  SLUICE_RETURN_IF_ERROR(CheckIncarnation(command.incarnation()));
+  pb::LeaseState* const lease = LeaseOf(*log, command.kind());
+  if (!lease || command.token() == 0 || lease->token() != command.token()) return LeaseLost();
+  lease->set_expires_us(now() + int64_t{command.lease_ms()} * 1000);
+  if (command.kind() == v1::LEASE_KIND_COMPACTION) {
+    UpdateCompactionDue(*log, /*afresh=*/false);
+  } else {
+    UpdateMergeDue(*log, /*afresh=*/false);
+  }
+  table_.Touch(*log);
+  return RenewAnswer{lease->expires_us()};
+}
+
+Result LogMachine::Commit(const pb::Commit& command) {
+  const v1::CommitRequest& request = command.request();
+  const v1::Lease& named = request.lease();
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
+  SLUICE_RETURN_IF_ERROR(CheckIncarnation(named.incarnation()));
+  pb::LeaseState* const lease = LeaseOf(*log, named.kind());
+  if (!lease) return Invalid("lease.kind", "unknown kind of lease");
+  SLUICE_ASSIGN_OR_RETURN(std::optional<pb::TokenState> token, FindToken(*log, named.token()));
+  if (!token || token->kind() != named.kind()) return LeaseLost();
+  // A repeated commit gets its first answer, also when the lease has ended since.
+  if (request.number() != 0 && request.number() == token->last_number()) {
+    return token->last_answer();
+  }
+  // The fence: only the token granted last may commit.
+  if (token->ended() || lease->token() != named.token()) return LeaseLost();
+  if (request.number() != token->last_number() + 1) {
+    return MakeError(
+        Reason::COMMIT_OUT_OF_ORDER,
+        absl::StrCat("number ", request.number(), ", but the next is ", token->last_number() + 1),
+        {{"expected", absl::StrCat(token->last_number() + 1)}});
+  }
+  const bool compaction = named.kind() == v1::LEASE_KIND_COMPACTION;
+  if (compaction ? !request.has_compaction() : !request.has_merge()) {
+    return Invalid("work", "it must be of the lease's kind");
+  }
+  SLUICE_ASSIGN_OR_RETURN(const uint64_t object,
+                          compaction
+                              ? CommitCompaction(*log, named.token(), *token, request.compaction())
+                              : CommitMerge(*log, named.token(), *token, request.merge()));
+
+  log->state.set_failures(0);
+  log->state.clear_last_failure();
+  v1::CommitResponse answer;
+  answer.set_applied_seq_id(log->state.applied());
+  answer.set_segments_version(log->state.segments_version());
+  answer.set_live_count(log->state.live_count());
+  token->set_last_number(request.number());
+  *token->mutable_last_answer() = answer;
+  if (object != 0) token->add_committed_objects(object);
+  PutToken(*log, named.token(), *token);
+  UpdateCompactionDue(*log, /*afresh=*/compaction);
+  UpdateMergeDue(*log, /*afresh=*/!compaction);
+  UpdateTrim(*log);
+  table_.Moved(*log);
+  return answer;
+}
+
+absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
+                                                      const pb::TokenState& token_state,
+                                                      const v1::CompactionWork& work) {
+  pb::LogState& state = log.state;
+  if (work.from_seq_id() != state.applied()) {
+    return MakeError(Reason::APPLIED_MOVED,
+                     absl::StrCat("the compaction began at ", work.from_seq_id(),
+                                  ", but `applied` is ", state.applied()),
+                     {{"applied_seq_id", absl::StrCat(state.applied())}});
+  }
+  const uint64_t to = work.to_seq_id();
+  if (to <= state.applied() || to > state.tail()) {
+    return Invalid("compaction.to_seq_id", "it must lie in (applied, tail]");
+  }
+  if (work.live_delta() < 0 && state.live_count() < 0 - static_cast<uint64_t>(work.live_delta())) {
+    return Invalid("compaction.live_delta", "it would leave less than no rows");
+  }
+  if (work.has_segment()) {
+    SLUICE_RETURN_IF_ERROR(CheckSegment(work.segment(), token, token_state, state.applied(), to,
+                                        "compaction.segment"));
+  }
+  LogTable::Place next{state.tail_bytes(), 0};
+  if (to < state.tail()) {
+    SLUICE_ASSIGN_OR_RETURN(next, table_.Locate(log, SeqId(to + 1)));
+  }
+
+  state.set_applied(to);
+  state.set_applied_bytes(next.bytes_before);
+  state.set_oldest_unapplied_us(next.commit_time_us);
+  state.set_live_count(state.live_count() + static_cast<uint64_t>(work.live_delta()));
+  v1::NoEffectCounts& counts = *state.mutable_no_effect();
+  counts.set_adds(counts.adds() + work.no_effect().adds());
+  counts.set_updates(counts.updates() + work.no_effect().updates());
+  counts.set_deletes(counts.deletes() + work.no_effect().deletes());
+  if (!work.has_segment()) return 0;
+  rows_.Put(SegmentKey(log.id, SeqId(to)), work.segment().SerializeAsString());
+  state.set_segments_version(state.segments_version() + 1);
+  return work.segment().number();
+}
+
+absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
+                                                 const pb::TokenState& token_state,
+                                                 const v1::MergeWork& work) {
+  if (work.inputs().empty()) return Invalid("merge.inputs", "there are none");
+  SLUICE_ASSIGN_OR_RETURN(const std::vector<v1::SegmentInfo> segments, table_.Segments(log));
+  const auto is = [](const v1::SegmentInfo& input) {
+    return [&input](const v1::SegmentInfo& segment) {
+      return segment.token() == input.token() && segment.number() == input.number();
+    };
+  };
+  for (const v1::SegmentInfo& input : work.inputs()) {
+    if (std::none_of(segments.begin(), segments.end(), is(input))) {
+      return MakeError(
+          Reason::INPUT_GONE,
+          absl::StrCat("segment ", input.token(), "/", input.number(),
+                       " is not in the list any more"),
+          {{"token", absl::StrCat(input.token())}, {"number", absl::StrCat(input.number())}});
+    }
+  }
+  const auto first = std::find_if(segments.begin(), segments.end(), is(work.inputs(0)));
+  const auto count = static_cast<size_t>(work.inputs_size());
+  for (size_t i = 0; i < count; ++i) {
+    if (i >= static_cast<size_t>(segments.end() - first) ||
+        !is(work.inputs(static_cast<int>(i)))(first[static_cast<ptrdiff_t>(i)])) {
+      return Invalid("merge.inputs", "they must be neighbours, oldest first");
+    }
+  }
+  const auto last = first + static_cast<ptrdiff_t>(count) - 1;
+  if (work.has_output()) {
+    SLUICE_RETURN_IF_ERROR(CheckSegment(work.output(), token, token_state, first->after_seq_id(),
+                                        last->up_to_seq_id(), "merge.output"));
+  }
+
+  for (auto input = first; input <= last; ++input) {
+    rows_.Delete(SegmentKey(log.id, SeqId(input->up_to_seq_id())));
+    v1::GarbageEntry entry;
+    entry.set_collection_id(log.id.ToString());
+    entry.set_incarnation(shard_.incarnation());
+    *entry.mutable_segment() = *input;
+    rows_.Put(EncodeGarbageKey({now() + shard_.policy().grace_us(), log.id, GarbageKind::kSegment,
+                                input->token(), input->number()}),
+              entry.SerializeAsString());
+  }
+  log.state.set_garbage_objects(log.state.garbage_objects() + count);
+  log.state.set_segments_version(log.state.segments_version() + 1);
+  if (!work.has_output()) return 0;
+  rows_.Put(SegmentKey(log.id, SeqId(last->up_to_seq_id())), work.output().SerializeAsString());
+  return work.output().number();
+}
+
+Result LogMachine::Release(const pb::Release& command) {
+  const v1::ReleaseRequest& request = command.request();
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
+  pb::LeaseState* const lease = LeaseOf(*log, request.lease().kind());
+  const bool current = lease && request.lease().token() != 0 &&
+                       lease->token() == request.lease().token() &&
+                       CheckIncarnation(request.lease().incarnation()).ok();
+  if (!current) return Done{};
+  SLUICE_RETURN_IF_ERROR(EndLease(*log, lease));
+  pb::LogState& state = log->state;
+  if (request.reason() == v1::RELEASE_REASON_COLLECTION) {
+    state.set_failures(state.failures() + 1);
+    state.set_last_failure(request.message());
+  }
+  const int64_t retry_after = now() + int64_t{request.retry_after_ms()} * 1000;
+  if (request.lease().kind() == v1::LEASE_KIND_COMPACTION) {
+    state.set_retry_after_us(retry_after);
+    UpdateCompactionDue(*log, /*afresh=*/true);
+  } else {
+    state.set_merge_retry_after_us(retry_after);
+    UpdateMergeDue(*log, /*afresh=*/true);
+  }
+  table_.Touch(*log);
+  return Done{};
+}
+
+absl::StatusOr<std::optional<pb::TokenState>> LogMachine::FindToken(const Log& log,
+                                                                    uint64_t token) {
+  SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(TokenKey(log.id, LeaseToken(token))));
+  if (!row) return std::nullopt;
+  pb::TokenState state;
+  if (!state.ParseFromString(*row)) {
+    return MakeError(Reason::LOG_CORRUPT, "the row of a lease token cannot be read",
+                     {{"collection_id", log.id.ToString()}});
+  }
+  return state;
+}
+
+void LogMachine::PutToken(const Log& log, uint64_t token, const pb::TokenState& state) {
+  rows_.Put(TokenKey(log.id, LeaseToken(token)), state.SerializeAsString());
+}
+
+absl::Status LogMachine::EndLease(Log& log, pb::LeaseState* lease) {
+  const uint64_t token = lease->token();
+  if (token == 0) return absl::OkStatus();
+  SLUICE_ASSIGN_OR_RETURN(std::optional<pb::TokenState> state, FindToken(log, token));
+  lease->Clear();
+  if (!state) return absl::OkStatus();
+  state->set_ended(true);
+  PutToken(log, token, *state);
+  v1::GarbageEntry entry;
+  entry.set_collection_id(log.id.ToString());
+  entry.set_incarnation(shard_.incarnation());
+  entry.mutable_ended_token()->set_token(token);
+  *entry.mutable_ended_token()->mutable_committed_objects() = state->committed_objects();
+  rows_.Put(
+      EncodeGarbageKey({now() + shard_.policy().grace_us(), log.id, GarbageKind::kToken, token}),
+      entry.SerializeAsString());
+  return absl::OkStatus();
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,274 @@
+#include "services/log/log_machine.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/errors/errors.h"
+#include "common/segment/merge.h"
+#include "services/log/append.h"
+#include "services/log/due.h"
+
+namespace sluice::log {
+namespace {
+
+absl::StatusOr<CollectionId> IdFromBytes(std::string_view bytes) {
+  if (bytes.size() != 16) {
+    return MakeError(Reason::INVALID_REQUEST, "collection_id is not a UUID",
+                     {{"field", "collection_id"}});
+  }
+  return CollectionId(Uuid::FromBytes(bytes));
+}
+
+absl::Status Deleted(const CollectionId& id) {
+  return MakeError(Reason::COLLECTION_DELETED,
+                   absl::StrCat("collection ", id.ToString(), " was deleted"));
+}
+
+absl::Status NotFound(const CollectionId& id) {
+  return MakeError(Reason::COLLECTION_NOT_FOUND,
+                   absl::StrCat("there is no collection ", id.ToString()));
+}
+
+}  // namespace
+
+std::optional<Result> LogMachine::Apply(const pb::Command& command) {
+  switch (command.change_case()) {
+    case pb::Command::kOpenLog:
+      return OpenLog(command.open_log());
+    case pb::Command::kUpdateLogSettings:
+      return UpdateSettings(command.update_log_settings());
+    case pb::Command::kDeleteLog:
+      return DeleteLog(command.delete_log());
+    case pb::Command::kTrim:
+      return Trim(command.trim());
+    case pb::Command::kClaim:
+      return Claim(command.claim());
+    case pb::Command::kRenew:
+      return Renew(command.renew());
+    case pb::Command::kCommit:
+      return Commit(command.commit());
+    case pb::Command::kRelease:
+      return Release(command.release());
+    case pb::Command::kCollectGarbage:
+      return CollectGarbage(command.collect_garbage());
+    default:
+      return std::nullopt;
+  }
+}
+
+Result LogMachine::Push(const PushView& push) {
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(push.collection.view()));
+  SLUICE_RETURN_IF_ERROR(CheckIncarnation(push.incarnation.value));
+  pb::LogState& state = log->state;
+  PushAnswer answer;
+  answer.incarnation = Incarnation(shard_.incarnation());
+
+  if (!push.request_id.is_nil()) {
+    SLUICE_ASSIGN_OR_RETURN(const std::optional<pb::DedupeState> first, dedupe_.Find(push));
+    if (first) {
+      answer.first = SeqId(first->first_seq_id());
+      answer.count = first->count();
+      answer.commit_time_us = first->commit_time_us();
+      answer.tail = SeqId(state.tail());
+      answer.duplicate = true;
+      return answer;
+    }
+  }
+  if (push.dimension != 0 && state.dimension() != 0 && push.dimension != state.dimension()) {
+    return MakeError(Reason::DIMENSION_MISMATCH,
+                     absl::StrCat("records[", push.first_vector_record, "].vector: dimension ",
+                                  push.dimension, ", but the collection's is ", state.dimension()),
+                     {{"record", absl::StrCat(push.first_vector_record)},
+                      {"expected", absl::StrCat(state.dimension())},
+                      {"actual", absl::StrCat(push.dimension)}});
+  }
+  const uint64_t max_backlog = state.settings().max_backlog_bytes()
+                                   ? state.settings().max_backlog_bytes()
+                                   : kDefaultMaxBacklogBytes;
+  if (UnappliedBytes(state) + push.records.size() > max_backlog) {
+    return MakeError(Reason::BACKLOG,
+                     absl::StrCat("collection ", log->id.ToString(), " has ", UnappliedBytes(state),
+                                  " bytes that are not applied yet, of at most ", max_backlog));
+  }
+
+  const SeqId first(state.tail() + 1);
+  const SeqId last(state.tail() + push.count);
+  const auto header = EncodeAppendHeader(push, first, now(), state.tail_bytes());
+  const std::string_view parts[] = {{header.data(), header.size()}, push.tables, push.records};
+  rows_.PutParts(AppendKey(log->id, last), parts);
+  if (!push.request_id.is_nil()) dedupe_.Remember(push, first);
+
+  log->new_appends.push_back({first, push.count, now(), state.tail_bytes(), push.tables});
+  if (state.tail() == state.applied()) state.set_oldest_unapplied_us(now());
+  if (state.dimension() == 0) state.set_dimension(push.dimension);
+  state.set_tail(last.value);
+  state.set_tail_bytes(state.tail_bytes() + push.records.size());
+  state.set_last_commit_us(now());
+  UpdateCompactionDue(*log, /*afresh=*/false);
+  table_.Moved(*log);
+
+  answer.first = first;
+  answer.count = push.count;
+  answer.tail = last;
+  answer.commit_time_us = now();
+  return answer;
+}
+
+Result LogMachine::OpenLog(const pb::OpenLog& command) {
+  SLUICE_ASSIGN_OR_RETURN(const CollectionId id, IdFromBytes(command.collection_id()));
+  SLUICE_ASSIGN_OR_RETURN(Log * log, table_.Find(id));
+  if (log) {
+    if (log->state.deleted()) return Deleted(id);
+    return Done{};
+  }
+  log = table_.Create(id);
+  pb::LogState& state = log->state;
+  *state.mutable_schema() = command.schema();
+  *state.mutable_settings() = command.settings();
+  state.set_settings_version(command.settings_version());
+  state.set_id_hash_key(command.id_hash_key());
+  state.set_dimension(command.schema().dimension());
+  // 0 means "I hold none" when a reader asks for a view.
+  state.set_segments_version(1);
+  table_.Moved(*log);
+  return Done{};
+}
+
+Result LogMachine::UpdateSettings(const pb::UpdateLogSettings& command) {
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
+  if (command.settings_version() <= log->state.settings_version()) return Done{};
+  *log->state.mutable_settings() = command.settings();
+  log->state.set_settings_version(command.settings_version());
+  UpdateCompactionDue(*log, /*afresh=*/true);
+  table_.Touch(*log);
+  return Done{};
+}
+
+Result LogMachine::DeleteLog(const pb::DeleteLog& command) {
+  SLUICE_ASSIGN_OR_RETURN(const CollectionId id, IdFromBytes(command.collection_id()));
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, table_.Find(id));
+  if (!log) return NotFound(id);
+  if (log->state.deleted()) return Done{};
+  log->state.set_deleted(true);
+  // Whatever its tokens wrote goes with the whole collection.
+  log->state.clear_compaction_lease();
+  log->state.clear_merge_lease();
+  UpdateCompactionDue(*log, /*afresh=*/true);
+  UpdateMergeDue(*log, /*afresh=*/true);
+  UpdateTrim(*log);
+  v1::GarbageEntry entry;
+  entry.set_collection_id(id.ToString());
+  entry.set_incarnation(shard_.incarnation());
+  entry.set_whole_collection(true);
+  rows_.Put(EncodeGarbageKey({now() + shard_.policy().grace_us(), id, GarbageKind::kCollection}),
+            entry.SerializeAsString());
+  table_.Moved(*log);
+  return Done{};
+}
+
+Result LogMachine::Trim(const pb::Trim& command) {
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
+  pb::LogState& state = log->state;
+  const uint64_t up_to = command.up_to_seq_id();
+  if (up_to > state.applied()) {
+    return MakeError(
+        Reason::NOT_APPLIED,
+        absl::StrCat("up_to_seq_id ", up_to, " is beyond `applied`, ", state.applied()),
+        {{"applied_seq_id", absl::StrCat(state.applied())}});
+  }
+  if (up_to <= state.trim()) return TrimAnswer{SeqId(state.trim())};
+  uint64_t bytes = state.applied_bytes();
+  if (up_to < state.applied()) {
+    SLUICE_ASSIGN_OR_RETURN(const LogTable::Place next, table_.Locate(*log, SeqId(up_to + 1)));
+    bytes = next.bytes_before;
+  }
+  state.set_trim(up_to);
+  state.set_trim_bytes(bytes);
+  UpdateTrim(*log);
+  table_.Moved(*log);
+  return TrimAnswer{SeqId(up_to)};
+}
+
+Result LogMachine::CollectGarbage(const pb::CollectGarbage& command) {
+  for (const std::string& key : command.keys()) SLUICE_RETURN_IF_ERROR(CollectEntry(key));
+  return Done{};
+}
+
+absl::Status LogMachine::CollectEntry(std::string_view key) {
+  const auto parts = DecodeGarbageKey(key);
+  if (!parts || parts->due_us > now()) return absl::OkStatus();
+  SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(key));
+  if (!row) return absl::OkStatus();
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, table_.Find(parts->collection));
+  rows_.Delete(key);
+  if (!log) return absl::OkStatus();
+  switch (parts->kind) {
+    case GarbageKind::kSegment:
+      if (log->state.garbage_objects() > 0) {
+        log->state.set_garbage_objects(log->state.garbage_objects() - 1);
+      }
+      break;
+    case GarbageKind::kToken:
+      rows_.Delete(TokenKey(log->id, LeaseToken(parts->token)));
+      break;
+    case GarbageKind::kCollection: {
+      SLUICE_ASSIGN_OR_RETURN(const auto segments, table_.Segments(*log));
+      for (const v1::SegmentInfo& segment : segments) {
+        rows_.Delete(SegmentKey(log->id, SeqId(segment.up_to_seq_id())));
+      }
+      // From here on the trim filter drops its appends. The row stays, so that its id is not taken
+      // for a new one.
+      log->state.set_purged(true);
+      break;
+    }
+  }
+  table_.Touch(*log);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Log*> LogMachine::FindOpen(std::string_view collection_id) {
+  SLUICE_ASSIGN_OR_RETURN(const CollectionId id, IdFromBytes(collection_id));
+  SLUICE_ASSIGN_OR_RETURN(Log* const log, table_.Find(id));
+  if (!log) return NotFound(id);
+  if (log->state.deleted()) return Deleted(id);
+  return log;
+}
+
+absl::Status LogMachine::CheckIncarnation(uint64_t incarnation) const {
+  if (incarnation == 0 || incarnation == shard_.incarnation()) return absl::OkStatus();
+  return MakeError(Reason::INCARNATION_CHANGED,
+                   "the log was restored from a backup since: SeqIds may mean other records",
+                   {{"incarnation", absl::StrCat(shard_.incarnation())}});
+}
+
+void LogMachine::MoveDueRow(const Log& log, DueKind kind, int64_t before_us, int64_t after_us) {
+  if (before_us == after_us) return;
+  if (before_us != 0) rows_.Delete(EncodeDueKey({kind, before_us, log.id}));
+  if (after_us != 0) rows_.Put(EncodeDueKey({kind, after_us, log.id}), "");
+}
+
+void LogMachine::UpdateCompactionDue(Log& log, bool afresh) {
+  const int64_t before = log.state.compaction_due_us();
+  if (afresh) log.state.set_compaction_due_us(0);
+  log.state.set_compaction_due_us(CompactionDue(log.state, now()));
+  MoveDueRow(log, DueKind::kCompaction, before, log.state.compaction_due_us());
+}
+
+void LogMachine::UpdateMergeDue(Log& log, bool afresh) {
+  // A list that cannot be read is nothing to merge; what needs it says so.
+  const auto segments = table_.Segments(log);
+  const bool wanted = segments.ok() && PickMerge(*segments).has_value();
+  const int64_t before = log.state.merge_due_us();
+  if (afresh) log.state.set_merge_due_us(0);
+  log.state.set_merge_due_us(MergeDue(log.state, wanted, now()));
+  MoveDueRow(log, DueKind::kMerge, before, log.state.merge_due_us());
+}
+
+void LogMachine::UpdateTrim(Log& log) {
+  const int64_t before = log.state.trim_due_us();
+  UpdateTrimDue(log.state, shard_.policy(), now());
+  MoveDueRow(log, DueKind::kTrim, before, log.state.trim_due_us());
+}
+
+}  // namespace sluice::log

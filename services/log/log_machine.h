@@ -1,0 +1,79 @@
+// The state machine of logs: what each command does to a log's rows. Deterministic: it reads the
+// command, its time and the rows, and nothing else; never the catalog. Results, refusals included,
+// are data. Applier thread only.
+//
+// Where SeqIds are assigned: Push. Where a commit is fenced: Commit (lease_machine.cc). All times
+// are the shard's.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "services/log/command.h"
+#include "services/log/command.pb.h"
+#include "services/log/dedupe.h"
+#include "services/log/keys.h"
+#include "services/log/log_table.h"
+#include "services/log/rows.h"
+
+namespace sluice::log {
+
+class LogMachine {
+ public:
+  // `shard` is read and, for dedupe, changed.
+  LogMachine(Rows& rows, pb::ShardState& shard)
+      : rows_(rows), shard_(shard), table_(rows), dedupe_(rows, shard) {}
+
+  absl::Status Advance() { return dedupe_.Advance(); }
+  Result Push(const PushView& push);
+  // Any command on a log; nullopt if the command is none of these.
+  std::optional<Result> Apply(const pb::Command& command);
+
+  LogTable& table() { return table_; }
+
+ private:
+  Result OpenLog(const pb::OpenLog& command);
+  Result UpdateSettings(const pb::UpdateLogSettings& command);
+  Result DeleteLog(const pb::DeleteLog& command);
+  Result Trim(const pb::Trim& command);
+  Result Claim(const pb::Claim& command);
+  Result Renew(const pb::Renew& command);
+  Result Commit(const pb::Commit& command);
+  Result Release(const pb::Release& command);
+  Result CollectGarbage(const pb::CollectGarbage& command);
+
+  // COLLECTION_NOT_FOUND, COLLECTION_DELETED.
+  absl::StatusOr<Log*> FindOpen(std::string_view collection_id);
+  absl::Status CheckIncarnation(uint64_t incarnation) const;
+  absl::Status CollectEntry(std::string_view key);
+
+  // Apply the work of a commit to `log`, or refuse it and change nothing. Yield the number of the
+  // object that came into the list; 0: none.
+  absl::StatusOr<uint64_t> CommitCompaction(Log& log, uint64_t token, const pb::TokenState& state,
+                                            const v1::CompactionWork& work);
+  absl::StatusOr<uint64_t> CommitMerge(Log& log, uint64_t token, const pb::TokenState& state,
+                                       const v1::MergeWork& work);
+  absl::StatusOr<std::optional<pb::TokenState>> FindToken(const Log& log, uint64_t token);
+  void PutToken(const Log& log, uint64_t token, const pb::TokenState& state);
+  // Ends the lease's token, if it has one.
+  absl::Status EndLease(Log& log, pb::LeaseState* lease);
+
+  // Bring the due rows in line with the log's state.
+  void UpdateCompactionDue(Log& log, bool afresh);
+  void UpdateMergeDue(Log& log, bool afresh);
+  void UpdateTrim(Log& log);
+  void MoveDueRow(const Log& log, DueKind kind, int64_t before_us, int64_t after_us);
+
+  int64_t now() const { return shard_.time_us(); }
+
+  Rows& rows_;
+  pb::ShardState& shard_;
+  LogTable table_;
+  Dedupe dedupe_;
+};
+
+}  // namespace sluice::log

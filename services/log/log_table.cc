@@ -1,0 +1,127 @@
+#include "services/log/log_table.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/check.h"
+#include "common/base/coding.h"
+#include "common/errors/errors.h"
+#include "services/log/append.h"
+#include "services/log/keys.h"
+
+namespace sluice::log {
+namespace {
+
+// Decoded logs kept between groups; a log is a few hundred bytes.
+constexpr size_t kMaxCached = 20'000;
+
+absl::Status Corrupt(const CollectionId& collection, SeqId seq_id, std::string_view what) {
+  return MakeError(
+      Reason::LOG_CORRUPT,
+      absl::StrCat("collection ", collection.ToString(), ": ",
+                   absl::string_view(what.data(), what.size())),
+      {{"collection_id", collection.ToString()}, {"seq_id", absl::StrCat(seq_id.value)}});
+}
+
+}  // namespace
+
+absl::StatusOr<Log*> LogTable::Find(const CollectionId& collection) {
+  if (const auto it = logs_.find(collection); it != logs_.end()) return it->second.get();
+  SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(LogKey(collection)));
+  if (!row) return nullptr;
+  auto log = std::make_unique<Log>();
+  log->id = collection;
+  if (!log->state.ParseFromString(*row)) {
+    return Corrupt(collection, SeqId(0), "the log's state cannot be read");
+  }
+  return logs_.emplace(collection, std::move(log)).first->second.get();
+}
+
+Log* LogTable::Create(const CollectionId& collection) {
+  auto log = std::make_unique<Log>();
+  log->id = collection;
+  const auto [it, added] = logs_.emplace(collection, std::move(log));
+  SLUICE_CHECK(added);
+  Touch(*it->second);
+  return it->second.get();
+}
+
+void LogTable::Touch(Log& log) {
+  if (log.dirty) return;
+  log.dirty = true;
+  touched_.push_back(&log);
+}
+
+void LogTable::Moved(Log& log) {
+  Touch(log);
+  if (log.moved) return;
+  log.moved = true;
+  moved_.push_back(&log);
+}
+
+absl::StatusOr<LogTable::Place> LogTable::Locate(const Log& log, SeqId seq_id) {
+  Place place;
+  for (const Log::NewAppend& append : log.new_appends) {
+    if (seq_id < append.first || seq_id.value >= append.first.value + append.count) continue;
+    const uint64_t index = seq_id.value - append.first.value;
+    place.bytes_before = append.bytes_before + GetFixed<uint32_t>(append.tables.data() + 4 * index);
+    place.commit_time_us = append.commit_time_us;
+    return place;
+  }
+  bool found = false;
+  SLUICE_RETURN_IF_ERROR(
+      rows_.Scan(AppendKey(log.id, seq_id), PrefixEnd(CollectionPrefix(RowType::kAppend, log.id)),
+                 [&](std::string_view, std::string_view value) {
+                   const auto append = DecodeAppend(value);
+                   if (!append.ok() || append->first > seq_id) return false;
+                   const auto index = static_cast<uint32_t>(seq_id.value - append->first.value);
+                   place.bytes_before = append->bytes_before + append->offset(index);
+                   place.commit_time_us = append->commit_time_us;
+                   found = true;
+                   return false;
+                 }));
+  if (!found) return Corrupt(log.id, seq_id, absl::StrCat("record ", seq_id.value, " is damaged"));
+  return place;
+}
+
+absl::StatusOr<std::vector<v1::SegmentInfo>> LogTable::Segments(const Log& log) {
+  std::vector<v1::SegmentInfo> segments;
+  bool readable = true;
+  const std::string prefix = CollectionPrefix(RowType::kSegment, log.id);
+  SLUICE_RETURN_IF_ERROR(
+      rows_.Scan(prefix, PrefixEnd(prefix), [&](std::string_view, std::string_view value) {
+        readable =
+            segments.emplace_back().ParseFromArray(value.data(), static_cast<int>(value.size()));
+        return readable;
+      }));
+  if (!readable) return Corrupt(log.id, SeqId(0), "the list of segments cannot be read");
+  return segments;
+}
+
+void LogTable::Flush() {
+  std::string value;
+  for (Log* log : touched_) {
+    value.clear();
+    log->state.AppendToString(&value);
+    rows_.Put(LogKey(log->id), value);
+  }
+}
+
+void LogTable::EndGroup() {
+  for (Log* log : touched_) {
+    log->dirty = false;
+    log->moved = false;
+    log->new_appends.clear();
+  }
+  touched_.clear();
+  moved_.clear();
+  if (logs_.size() > kMaxCached) logs_.clear();
+}
+
+void LogTable::Discard() {
+  touched_.clear();
+  moved_.clear();
+  logs_.clear();
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,75 @@
+// The logs that a group touches, decoded; those touched lately stay so. Part of the log machine;
+// applier thread only.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "common/base/ids.h"
+#include "services/log/command.h"
+#include "services/log/command.pb.h"
+#include "services/log/rows.h"
+#include "sluice/v1/segment.pb.h"
+
+namespace sluice::log {
+
+struct Log {
+  CollectionId id;
+  pb::LogState state;
+  // To be written with the group; `moved` if tail, applied, trim or deleted changed.
+  bool dirty = false;
+  bool moved = false;
+
+  // An append of the group that is being applied: not readable from the rows yet.
+  struct NewAppend {
+    SeqId first;
+    uint32_t count = 0;
+    int64_t commit_time_us = 0;
+    uint64_t bytes_before = 0;
+    // As in PushView.
+    std::string_view tables;
+  };
+  std::vector<NewAppend> new_appends;
+};
+
+class LogTable {
+ public:
+  explicit LogTable(Rows& rows) : rows_(rows) {}
+
+  // Null if there is no such log. Valid until the group ends.
+  absl::StatusOr<Log*> Find(const CollectionId& collection);
+  // There must be none yet.
+  Log* Create(const CollectionId& collection);
+  void Touch(Log& log);
+  void Moved(Log& log);
+
+  // Where a record of the log (trim < seq_id <= tail) stands. LOG_CORRUPT.
+  struct Place {
+    // Bytes of all records before it.
+    uint64_t bytes_before = 0;
+    int64_t commit_time_us = 0;
+  };
+  absl::StatusOr<Place> Locate(const Log& log, SeqId seq_id);
+  // Oldest first.
+  absl::StatusOr<std::vector<v1::SegmentInfo>> Segments(const Log& log);
+
+  // Puts the touched logs' states into the rows. Those that moved stay in moved() until the group
+  // ends.
+  void Flush();
+  const std::vector<Log*>& moved() const { return moved_; }
+  // After the group was written; after it was discarded.
+  void EndGroup();
+  void Discard();
+
+ private:
+  Rows& rows_;
+  absl::flat_hash_map<CollectionId, std::unique_ptr<Log>> logs_;
+  std::vector<Log*> touched_;
+  std::vector<Log*> moved_;
+};
+
+}  // namespace sluice::log

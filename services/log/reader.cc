@@ -1,0 +1,156 @@
+#include "services/log/reader.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+
+namespace sluice::log {
+namespace {
+
+template <class Message>
+absl::StatusOr<Message> Parse(std::string_view value, std::string_view what) {
+  Message message;
+  if (!message.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+    return MakeError(Reason::LOG_CORRUPT,
+                     absl::StrCat(absl::string_view(what.data(), what.size()), " cannot be read"));
+  }
+  return message;
+}
+
+absl::Status NotFound(const CollectionId& collection) {
+  return MakeError(Reason::COLLECTION_NOT_FOUND,
+                   absl::StrCat("there is no collection ", collection.ToString()));
+}
+
+}  // namespace
+
+absl::StatusOr<pb::ShardState> ReadShardState(const Snapshot& snapshot) {
+  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(ShardKey()));
+  return Parse<pb::ShardState>(row.value_or(""), "the shard's row");
+}
+
+absl::StatusOr<pb::LogState> ReadLog(const Snapshot& snapshot, const CollectionId& collection) {
+  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(LogKey(collection)));
+  if (!row) return NotFound(collection);
+  SLUICE_ASSIGN_OR_RETURN(pb::LogState state, Parse<pb::LogState>(*row, "a log's state"));
+  if (state.deleted()) {
+    return MakeError(Reason::COLLECTION_DELETED,
+                     absl::StrCat("collection ", collection.ToString(), " was deleted"));
+  }
+  return state;
+}
+
+absl::StatusOr<std::vector<v1::SegmentInfo>> ReadSegments(const Snapshot& snapshot,
+                                                          const CollectionId& collection) {
+  std::vector<v1::SegmentInfo> segments;
+  const std::string prefix = CollectionPrefix(RowType::kSegment, collection);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid(); it.Next()) {
+    SLUICE_ASSIGN_OR_RETURN(segments.emplace_back(),
+                            Parse<v1::SegmentInfo>(it.value(), "a segment's row"));
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return segments;
+}
+
+absl::StatusOr<std::vector<DueKey>> ReadDue(const Snapshot& snapshot, DueKind kind, int64_t now_us,
+                                            size_t limit) {
+  std::vector<DueKey> due;
+  const std::string prefix = DuePrefix(kind);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid() && due.size() < limit; it.Next()) {
+    const auto key = DecodeDueKey(it.key());
+    if (!key || key->due_us > now_us) break;
+    due.push_back(*key);
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return due;
+}
+
+absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind kind) {
+  SLUICE_ASSIGN_OR_RETURN(const auto first, ReadDue(snapshot, kind, INT64_MAX, 1));
+  if (first.empty()) return std::nullopt;
+  return first.front().due_us;
+}
+
+absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapshot, int64_t now_us,
+                                                          size_t limit) {
+  std::vector<v1::GarbageEntry> entries;
+  const std::string prefix = TypePrefix(RowType::kGarbage);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid() && entries.size() < limit; it.Next()) {
+    const auto key = DecodeGarbageKey(it.key());
+    if (!key || key->due_us > now_us) break;
+    SLUICE_ASSIGN_OR_RETURN(v1::GarbageEntry entry,
+                            Parse<v1::GarbageEntry>(it.value(), "a garbage row"));
+    entry.set_key(std::string(it.key()));
+    entries.push_back(std::move(entry));
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return entries;
+}
+
+absl::StatusOr<v1::Collection> ReadCollection(const Snapshot& snapshot,
+                                              const CollectionId& collection) {
+  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(CollectionKey(collection)));
+  if (!row) return NotFound(collection);
+  return Parse<v1::Collection>(*row, "a collection's row");
+}
+
+absl::StatusOr<v1::Collection> FindCollection(const Snapshot& snapshot, std::string_view tenant,
+                                              std::string_view database, std::string_view name) {
+  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(NameKey(tenant, database, name)));
+  if (!row || row->size() != 16) {
+    return MakeError(Reason::COLLECTION_NOT_FOUND,
+                     absl::StrCat("there is no collection ", std::string(tenant), "/",
+                                  std::string(database), "/", std::string(name)));
+  }
+  return ReadCollection(snapshot, CollectionId(Uuid::FromBytes(*row)));
+}
+
+absl::StatusOr<CollectionPage> ListCollections(const Snapshot& snapshot, std::string_view tenant,
+                                               std::string_view database, std::string_view after,
+                                               size_t limit) {
+  CollectionPage page;
+  const std::string prefix = NamePrefix(tenant, database);
+  // Keys have no byte 0 at their end, so this is the first key behind `after`.
+  const std::string begin = after.empty() ? prefix : std::string(after) + '\0';
+  auto it = snapshot.Scan(std::max(begin, prefix), PrefixEnd(prefix));
+  std::string last;
+  for (; it.Valid(); it.Next()) {
+    if (it.value().size() != 16)
+      return MakeError(Reason::LOG_CORRUPT, "a name's row cannot be read");
+    SLUICE_ASSIGN_OR_RETURN(v1::Collection collection,
+                            ReadCollection(snapshot, CollectionId(Uuid::FromBytes(it.value()))));
+    if (collection.state() != v1::COLLECTION_STATE_ACTIVE) continue;
+    if (page.collections.size() == limit) {
+      page.next = last;
+      break;
+    }
+    last = it.key();
+    page.collections.push_back(std::move(collection));
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return page;
+}
+
+absl::StatusOr<std::vector<v1::Collection>> ListUnsettledCollections(const Snapshot& snapshot) {
+  std::vector<v1::Collection> unsettled;
+  // Those that are DELETED have no name any more.
+  const std::string prefix = TypePrefix(RowType::kName);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid(); it.Next()) {
+    if (it.value().size() != 16)
+      return MakeError(Reason::LOG_CORRUPT, "a name's row cannot be read");
+    SLUICE_ASSIGN_OR_RETURN(v1::Collection collection,
+                            ReadCollection(snapshot, CollectionId(Uuid::FromBytes(it.value()))));
+    if (collection.state() != v1::COLLECTION_STATE_ACTIVE) {
+      unsettled.push_back(std::move(collection));
+    }
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return unsettled;
+}
+
+}  // namespace sluice::log

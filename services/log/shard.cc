@@ -1,0 +1,460 @@
+#include "services/log/shard.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "common/base/check.h"
+#include "common/base/clock.h"
+#include "common/errors/errors.h"
+#include "services/log/reader.h"
+
+namespace sluice::log {
+namespace {
+
+using std::chrono::milliseconds;
+using Clock = std::chrono::steady_clock;
+
+constexpr int kFormat = 1;
+constexpr char kFormatPrefix[] = "sluice-log ";
+constexpr milliseconds kOverloadedRetry{50};
+constexpr milliseconds kReadOnlyRetry{500};
+// What a proposal costs beside its bytes.
+constexpr uint64_t kProposalBytes = 256;
+
+uint64_t CostOf(const Command& command) { return command.bytes() + kProposalBytes; }
+
+int64_t MicrosSinceBoot() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
+
+std::function<int64_t()> MonotonicWallClock() {
+  return [offset = NowMicros() - MicrosSinceBoot()] { return offset + MicrosSinceBoot(); };
+}
+
+// Whether the folder has a FORMAT file yet. Refuses one that this program cannot read; touches
+// nothing.
+absl::StatusOr<bool> CheckFormat(const std::filesystem::path& folder, FileSystem& files) {
+  const std::filesystem::path path = folder / "FORMAT";
+  const auto text = files.Read(path);
+  if (absl::IsNotFound(text.status())) {
+    const auto names = files.List(folder);
+    if (names.ok() && std::find(names->begin(), names->end(), "journal") != names->end()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(folder.string(), " holds a journal but no FORMAT file"));
+    }
+    return false;
+  }
+  SLUICE_RETURN_IF_ERROR(text.status());
+  absl::string_view version = *text;
+  int number = 0;
+  if (!absl::ConsumePrefix(&version, kFormatPrefix) || !absl::SimpleAtoi(version, &number)) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(path.string(), " does not say that this is a data folder of sluice-log"));
+  }
+  if (number > kFormat) {
+    return absl::FailedPreconditionError(absl::StrCat(folder.string(), " is of format ", number,
+                                                      "; this program reads up to ", kFormat,
+                                                      ": use a newer one"));
+  }
+  return true;
+}
+
+absl::Status MarkFormat(const std::filesystem::path& folder, FileSystem& files) {
+  {
+    SLUICE_ASSIGN_OR_RETURN(const auto file, files.Open(folder / "FORMAT.new", 0));
+    const std::string line = absl::StrCat(kFormatPrefix, kFormat, "\n");
+    const std::string_view parts[] = {line};
+    SLUICE_RETURN_IF_ERROR(file->Write(0, parts));
+    SLUICE_RETURN_IF_ERROR(file->Sync());
+  }
+  SLUICE_RETURN_IF_ERROR(files.Rename(folder / "FORMAT.new", folder / "FORMAT"));
+  return files.SyncFolder(folder);
+}
+
+}  // namespace
+
+// Holds the folder's LOCK file, so that no second process opens it. The kernel lets go when the
+// process ends, however it ends.
+class Shard::FolderLock {
+ public:
+  static absl::StatusOr<std::unique_ptr<FolderLock>> Take(const std::filesystem::path& folder) {
+    const std::filesystem::path path = folder / "LOCK";
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+      return absl::UnavailableError(
+          absl::StrCat("open ", path.string(), ": ", std::strerror(errno)));
+    }
+    std::unique_ptr<FolderLock> lock(new FolderLock(fd));
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
+    return absl::FailedPreconditionError(
+        absl::StrCat("the data folder ", folder.string(), " is in use by another process"));
+  }
+  ~FolderLock() { ::close(fd_); }
+
+ private:
+  explicit FolderLock(int fd) : fd_(fd) {}
+  const int fd_;
+};
+
+Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
+
+absl::StatusOr<std::unique_ptr<Shard>> Shard::Open(ShardOptions options) {
+  if (!options.clock) options.clock = MonotonicWallClock();
+  std::unique_ptr<Shard> shard(new Shard(std::move(options)));
+  SLUICE_RETURN_IF_ERROR(shard->Start());
+  SLUICE_RETURN_IF_ERROR(shard->Configure());
+  return shard;
+}
+
+Shard::~Shard() {
+  Stop();
+  // RocksDB's threads call back into this until it is closed.
+  machine_.reset();
+  store_.reset();
+}
+
+absl::Status Shard::Start() {
+  FileSystem& files = *options_.files;
+  SLUICE_ASSIGN_OR_RETURN(const bool marked, CheckFormat(options_.folder, files));
+  SLUICE_RETURN_IF_ERROR(files.MakeFolder(options_.folder));
+  SLUICE_ASSIGN_OR_RETURN(lock_, FolderLock::Take(options_.folder));
+  if (!marked) SLUICE_RETURN_IF_ERROR(MarkFormat(options_.folder, files));
+
+  StoreOptions store = options_.store;
+  store.folder = options_.folder / "store";
+  SLUICE_ASSIGN_OR_RETURN(store_, Store::Open(std::move(store), [this](JournalPosition) {
+                            const MutexLock lock(mutex_);
+                            persisted_moved_ = true;
+                            writer_wakes_.notify_one();
+                          }));
+  machine_ = std::make_unique<StateMachine>(*store_);
+  SLUICE_RETURN_IF_ERROR(machine_->Load());
+
+  std::vector<LogPositions> moved;
+  const JournalPosition applied(machine_->shard().applied_position());
+  JournalOptions journal{.folder = options_.folder / "journal",
+                         .file_bytes = options_.journal_file_bytes,
+                         .files = options_.files};
+  SLUICE_ASSIGN_OR_RETURN(
+      journal_,
+      Journal::Open(std::move(journal), applied,
+                    [&](JournalPosition position, std::string_view group) -> absl::Status {
+                      SLUICE_RETURN_IF_ERROR(ForEachCommand(group, [&](const CommandView& command) {
+                        // Who proposed it is gone; the answer is in the rows, for whoever asks
+                        // again.
+                        (void)machine_->Apply(command);
+                        return absl::OkStatus();
+                      }));
+                      return machine_->Finish(position, &moved);
+                    }));
+  time_us_ = machine_->shard().time_us();
+  incarnation_ = Incarnation(machine_->shard().incarnation());
+  journal_bytes_ = journal_->DiskBytes();
+  writer_ = std::thread([this] { RunWriter(); });
+  applier_ = std::thread([this] { RunApplier(); });
+  return absl::OkStatus();
+}
+
+absl::Status Shard::Configure() {
+  const auto micros = [](std::chrono::seconds s) {
+    return std::chrono::duration_cast<std::chrono::microseconds>(s).count();
+  };
+  pb::Command command;
+  pb::ConfigureShard& configure = *command.mutable_configure_shard();
+  configure.set_incarnation(RandomUint64() | 1);
+  pb::Policy& policy = *configure.mutable_policy();
+  policy.set_dedupe_window_us(micros(options_.dedupe_window));
+  policy.set_grace_us(micros(options_.grace));
+  policy.set_trim_delay_us(micros(options_.trim_delay));
+  policy.set_trim_bytes(options_.trim_bytes);
+  SLUICE_ASSIGN_OR_RETURN(const pb::ShardState before, ReadShardState(Snapshot(*store_)));
+  const bool same = before.policy().SerializeAsString() == policy.SerializeAsString();
+  if (before.incarnation() != 0 && same) return absl::OkStatus();
+  const Result result = ProposeAndWait(Command(command));
+  // A full disk does not keep a shard from being read; it goes on under the policy that it has.
+  if (!result.ok() && before.incarnation() == 0) return result.status();
+  SLUICE_ASSIGN_OR_RETURN(const pb::ShardState now, ReadShardState(Snapshot(*store_)));
+  incarnation_ = Incarnation(now.incarnation());
+  return absl::OkStatus();
+}
+
+absl::Status Shard::RefusalLocked() const {
+  if (stopping_) {
+    return MakeRetryableError(Reason::DRAINING, "the log is stopping", kReadOnlyRetry);
+  }
+  const absl::Status& failure = journal_failure_.ok() ? store_failure_ : journal_failure_;
+  if (failure.ok()) return absl::OkStatus();
+  return MakeRetryableError(
+      Reason::READ_ONLY, absl::StrCat("the log cannot write: ", failure.message()), kReadOnlyRetry);
+}
+
+absl::Status Shard::Writable() const {
+  const MutexLock lock(mutex_);
+  return RefusalLocked();
+}
+
+void Shard::Propose(Command command, Callback done) {
+  const uint64_t cost = CostOf(command);
+  absl::Status refusal;
+  {
+    const MutexLock lock(mutex_);
+    refusal = RefusalLocked();
+    const uint64_t inflight = inflight_bytes_.load(std::memory_order_relaxed);
+    if (refusal.ok() && inflight > 0 && inflight + cost > options_.max_inflight_bytes) {
+      refusal = MakeRetryableError(
+          Reason::OVERLOADED, absl::StrCat(inflight, " bytes are waiting to be written already"),
+          kOverloadedRetry);
+    }
+    if (refusal.ok()) {
+      inflight_bytes_.fetch_add(cost, std::memory_order_relaxed);
+      waiting_.push_back({std::move(command), std::move(done)});
+      writer_wakes_.notify_one();
+      return;
+    }
+  }
+  done(WithOutcome(refusal, Outcome::kNotIn));
+}
+
+Result Shard::ProposeAndWait(Command command) {
+  std::mutex mutex;
+  std::condition_variable answered;
+  std::optional<Result> result;
+  Propose(std::move(command), [&](Result answer) {
+    const std::lock_guard lock(mutex);
+    result = std::move(answer);
+    answered.notify_one();
+  });
+  std::unique_lock lock(mutex);
+  answered.wait(lock, [&] { return result.has_value(); });
+  return *std::move(result);
+}
+
+void Shard::Stop() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    writer_wakes_.notify_all();
+    applier_wakes_.notify_all();
+  }
+  if (!writer_.joinable()) return;
+  writer_.join();
+  applier_.join();
+  if (store_->Flush().ok()) (void)journal_->RemoveThrough(store_->persisted());
+}
+
+int64_t Shard::Now() const {
+  return std::max(time_us_.load(std::memory_order_relaxed), options_.clock());
+}
+
+int64_t Shard::StampTime() {
+  const int64_t now = Now();
+  time_us_.store(now, std::memory_order_relaxed);
+  return now;
+}
+
+// ---- The writer thread
+// ----------------------------------------------------------------------------------------------------------
+
+void Shard::RunWriter() {
+  for (;;) {
+    Group group;
+    bool cut = false;
+    bool idle = false;
+    bool stop = false;
+    {
+      const MutexLock lock(mutex_);
+      const auto awake = [this]() REQUIRES(mutex_) {
+        return !waiting_.empty() || stopping_ || persisted_moved_;
+      };
+      if (journal_->sealed()) {
+        writer_wakes_.wait(mutex_, awake);
+      } else {
+        idle = !writer_wakes_.wait_for(mutex_, options_.seal_after, awake);
+      }
+      cut = std::exchange(persisted_moved_, false);
+      group = NextGroup();
+      stop = stopping_ && group.proposals.empty();
+    }
+    if (!group.proposals.empty()) WriteGroup(std::move(group));
+    // An error here is met again, and answered for, by the next group.
+    if ((idle || stop) && journal_->failure().ok()) (void)journal_->Seal();
+    if (cut) CutJournal();
+    journal_bytes_.store(journal_->DiskBytes(), std::memory_order_relaxed);
+    if (stop || (!journal_->failure().ok() && !AwaitJournal())) break;
+  }
+  std::deque<Proposal> left;
+  {
+    const MutexLock lock(mutex_);
+    left.swap(waiting_);
+    writer_done_ = true;
+    applier_wakes_.notify_one();
+  }
+  Group refused;
+  for (Proposal& proposal : left) refused.proposals.push_back(std::move(proposal));
+  Answer(refused,
+         WithOutcome(MakeError(Reason::READ_ONLY, "the log stopped while it could not write"),
+                     Outcome::kNotIn));
+}
+
+Shard::Group Shard::NextGroup() {
+  Group group;
+  while (!waiting_.empty()) {
+    const size_t bytes = waiting_.front().command.bytes();
+    if (!group.proposals.empty() && group.bytes + bytes > options_.max_group_bytes) break;
+    group.bytes += bytes;
+    group.proposals.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+  return group;
+}
+
+void Shard::WriteGroup(Group group) {
+  const int64_t time_us = StampTime();
+  std::vector<std::string_view> parts;
+  parts.reserve(2 * group.proposals.size());
+  for (Proposal& proposal : group.proposals) {
+    proposal.command.Stamp(time_us);
+    parts.push_back(proposal.command.head());
+    if (!proposal.command.records().empty()) parts.push_back(proposal.command.records());
+  }
+  const auto start = Clock::now();
+  const absl::Status written = journal_->Append(parts);
+  group.journal = Clock::now() - start;
+  if (!written.ok()) {
+    Answer(group, written);
+    return;
+  }
+  group.position = journal_->last();
+  const MutexLock lock(mutex_);
+  durable_.push_back(std::move(group));
+  applier_wakes_.notify_one();
+}
+
+void Shard::CutJournal() {
+  // Files that could not be given back are tried again after the next flush.
+  (void)journal_->RemoveThrough(store_->persisted());
+}
+
+bool Shard::AwaitJournal() {
+  SetFailure(&journal_failure_, journal_->failure());
+  Group refused;
+  {
+    const MutexLock lock(mutex_);
+    for (Proposal& proposal : waiting_) refused.proposals.push_back(std::move(proposal));
+    waiting_.clear();
+  }
+  Answer(refused, WithOutcome(MakeRetryableError(Reason::READ_ONLY,
+                                                 absl::StrCat("the log cannot write: ",
+                                                              journal_->failure().message()),
+                                                 kReadOnlyRetry),
+                              Outcome::kNotIn));
+  while (!journal_->Reopen().ok()) {
+    const MutexLock lock(mutex_);
+    if (writer_wakes_.wait_for(mutex_, options_.probe_every, [this] { return stopping_; })) {
+      return false;
+    }
+  }
+  SetFailure(&journal_failure_, absl::OkStatus());
+  return true;
+}
+
+// ---- The applier thread
+// ---------------------------------------------------------------------------------------------------------
+
+void Shard::RunApplier() {
+  for (;;) {
+    Group group;
+    {
+      const MutexLock lock(mutex_);
+      applier_wakes_.wait(mutex_, [this] { return !durable_.empty() || writer_done_; });
+      if (durable_.empty()) return;
+      group = std::move(durable_.front());
+      durable_.pop_front();
+    }
+    ApplyGroup(group);
+  }
+}
+
+void Shard::ApplyGroup(Group& group) {
+  const auto start = Clock::now();
+  std::vector<Result> results;
+  std::vector<LogPositions> moved;
+  for (;;) {
+    results.clear();
+    results.reserve(group.proposals.size());
+    for (const Proposal& proposal : group.proposals) {
+      const auto command = DecodeCommand(proposal.command.head(), proposal.command.records());
+      SLUICE_CHECK(command.ok());
+      results.push_back(machine_->Apply(*command));
+    }
+    const absl::Status finished = machine_->Finish(group.position, &moved);
+    if (finished.ok()) break;
+    if (!AwaitStore(finished)) {
+      // It is in the journal, and what it does is known once it is applied, at the next start.
+      Answer(group, WithOutcome(MakeError(Reason::COMMIT_UNKNOWN,
+                                          "the log stopped before it could apply the change"),
+                                Outcome::kUnknown));
+      return;
+    }
+  }
+  GroupStats stats;
+  stats.apply = Clock::now() - start;
+  stats.journal = group.journal;
+  stats.commands = group.proposals.size();
+  stats.bytes = group.bytes;
+  uint64_t cost = 0;
+  for (size_t i = 0; i < results.size(); ++i) {
+    cost += CostOf(group.proposals[i].command);
+    group.proposals[i].done(std::move(results[i]));
+  }
+  inflight_bytes_.fetch_sub(cost, std::memory_order_relaxed);
+  if (options_.on_moved && !moved.empty()) options_.on_moved(moved);
+  if (options_.on_group) options_.on_group(stats);
+}
+
+bool Shard::AwaitStore(const absl::Status& error) {
+  SetFailure(&store_failure_, error);
+  bool recovered = false;
+  while (!recovered) {
+    {
+      const MutexLock lock(mutex_);
+      if (applier_wakes_.wait_for(mutex_, options_.probe_every, [this] { return stopping_; })) {
+        return false;
+      }
+    }
+    recovered = store_->Recover().ok();
+  }
+  SetFailure(&store_failure_, absl::OkStatus());
+  return true;
+}
+
+void Shard::SetFailure(absl::Status* failure, absl::Status error) {
+  const MutexLock lock(mutex_);
+  *failure = std::move(error);
+}
+
+void Shard::Answer(Group& group, const absl::Status& error) {
+  uint64_t cost = 0;
+  for (Proposal& proposal : group.proposals) {
+    cost += CostOf(proposal.command);
+    proposal.done(error);
+  }
+  inflight_bytes_.fetch_sub(cost, std::memory_order_relaxed);
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,264 @@
+#include "services/log/store.h"
+
+#include <rocksdb/compaction_filter.h>
+#include <rocksdb/filter_policy.h>
+#include <rocksdb/listener.h>
+#include <rocksdb/slice_transform.h>
+#include <rocksdb/table.h>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+#include "services/log/command.pb.h"
+#include "services/log/keys.h"
+
+namespace sluice::log {
+namespace {
+
+rocksdb::Slice ToSlice(std::string_view s) { return {s.data(), s.size()}; }
+
+absl::Status FromRocks(const rocksdb::Status& status, std::string_view what) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string message =
+      absl::StrCat(absl::string_view(what.data(), what.size()), ": ", status.ToString());
+  return status.IsCorruption() ? absl::DataLossError(message) : absl::UnavailableError(message);
+}
+
+absl::StatusOr<std::optional<std::string>> GetAt(rocksdb::DB* db, const rocksdb::Snapshot* snapshot,
+                                                 std::string_view key) {
+  rocksdb::ReadOptions options;
+  options.snapshot = snapshot;
+  std::string value;
+  const rocksdb::Status got = db->Get(options, ToSlice(key), &value);
+  if (got.IsNotFound()) return std::nullopt;
+  SLUICE_RETURN_IF_ERROR(FromRocks(got, db->GetName()));
+  return value;
+}
+
+// Drops the appends that the log's state *as persisted* says are trimmed, or whose log is purged.
+// So whatever a crash brings back, nothing it still refers to is gone. Lives for one compaction, on
+// its thread.
+class TrimFilter : public rocksdb::CompactionFilter {
+ public:
+  explicit TrimFilter(rocksdb::DB* db) : db_(db) {}
+  const char* Name() const override { return "sluice.TrimFilter"; }
+
+  Decision FilterV2(int level, const rocksdb::Slice& key, ValueType, const rocksdb::Slice&,
+                    std::string*, std::string* skip_until) const override {
+    return FilterBlobByKey(level, key, nullptr, skip_until);
+  }
+
+  // By key alone: blobs are not read.
+  Decision FilterBlobByKey(int, const rocksdb::Slice& key, std::string*,
+                           std::string* skip_until) const override {
+    const auto append = DecodeAppendKey(key.ToStringView());
+    if (!append) return Decision::kKeep;
+    if (!known_ || append->collection != collection_) {
+      collection_ = append->collection;
+      trim_ = PersistedTrim(collection_);
+      known_ = true;
+    }
+    if (append->last > trim_) return Decision::kKeep;
+    // Write-once rows, so it is safe to skip without looking at other versions.
+    *skip_until = trim_.value == UINT64_MAX
+                      ? PrefixEnd(CollectionPrefix(RowType::kAppend, collection_))
+                      : AppendKey(collection_, SeqId(trim_.value + 1));
+    return Decision::kRemoveAndSkipUntil;
+  }
+
+ private:
+  SeqId PersistedTrim(const CollectionId& collection) const {
+    rocksdb::ReadOptions options;
+    options.read_tier = rocksdb::kPersistedTier;
+    options.fill_cache = false;
+    rocksdb::PinnableSlice value;
+    pb::LogState state;
+    const rocksdb::Status got =
+        db_->Get(options, db_->DefaultColumnFamily(), LogKey(collection), &value);
+    if (!got.ok() || !state.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+      return SeqId(0);
+    }
+    return SeqId(state.purged() ? UINT64_MAX : state.trim());
+  }
+
+  rocksdb::DB* const db_;
+  mutable bool known_ = false;
+  mutable CollectionId collection_;
+  mutable SeqId trim_;
+};
+
+}  // namespace
+
+class Store::TrimFilterFactory : public rocksdb::CompactionFilterFactory {
+ public:
+  explicit TrimFilterFactory(std::shared_ptr<std::atomic<rocksdb::DB*>> db) : db_(std::move(db)) {}
+  const char* Name() const override { return "sluice.TrimFilterFactory"; }
+  std::unique_ptr<rocksdb::CompactionFilter> CreateCompactionFilter(
+      const rocksdb::CompactionFilter::Context&) override {
+    // Null while RocksDB opens: a compaction may start before DB::Open returns.
+    rocksdb::DB* db = db_->load(std::memory_order_acquire);
+    return db ? std::make_unique<TrimFilter>(db) : nullptr;
+  }
+
+ private:
+  const std::shared_ptr<std::atomic<rocksdb::DB*>> db_;
+};
+
+class Store::Listener : public rocksdb::EventListener {
+ public:
+  explicit Listener(Store* store) : store_(store) {}
+  void OnFlushCompleted(rocksdb::DB* db, const rocksdb::FlushJobInfo&) override {
+    const auto position = ReadPersisted(db);
+    if (!position.ok()) return;
+    store_->persisted_.store(*position, std::memory_order_release);
+    store_->on_persisted_(JournalPosition(*position));
+  }
+
+ private:
+  Store* const store_;
+};
+
+absl::StatusOr<uint64_t> Store::ReadPersisted(rocksdb::DB* db) {
+  rocksdb::ReadOptions options;
+  options.read_tier = rocksdb::kPersistedTier;
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status got = db->Get(options, db->DefaultColumnFamily(), ShardKey(), &value);
+  if (got.IsNotFound()) return 0;
+  SLUICE_RETURN_IF_ERROR(FromRocks(got, "reading the applied position"));
+  pb::ShardState state;
+  if (!state.ParseFromArray(value.data(), static_cast<int>(value.size()))) {
+    return absl::DataLossError("the shard's row cannot be read");
+  }
+  return state.applied_position();
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(
+    StoreOptions options, std::function<void(JournalPosition)> on_persisted) {
+  std::unique_ptr<Store> store(new Store);
+  store->folder_ = options.folder;
+  store->on_persisted_ = std::move(on_persisted);
+  const auto filter_db = std::make_shared<std::atomic<rocksdb::DB*>>(nullptr);
+
+  // README.md says why for each.
+  rocksdb::Options db;
+  if (options.env) db.env = options.env;
+  db.create_if_missing = true;
+  db.paranoid_checks = true;
+  db.max_background_flushes = 1;
+  db.max_background_compactions = 1;
+  db.max_open_files = 512;
+  db.use_direct_io_for_flush_and_compaction = true;
+  db.compaction_readahead_size = 2 << 20;
+  db.bytes_per_sync = 1 << 20;
+  db.keep_log_file_num = 4;
+  db.max_log_file_size = 4 << 20;
+  db.skip_stats_update_on_db_open = true;
+  db.listeners.push_back(std::make_shared<Listener>(store.get()));
+
+  db.write_buffer_size = options.memtable_bytes;
+  db.max_write_buffer_number = 3;
+  db.compression = rocksdb::kLZ4Compression;
+  db.prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(kKeyPrefixBytes));
+  db.memtable_prefix_bloom_size_ratio = 0.02;
+  db.memtable_whole_key_filtering = true;
+
+  db.compaction_style = rocksdb::kCompactionStyleUniversal;
+  db.num_levels = 4;
+  db.compaction_filter_factory = std::make_shared<TrimFilterFactory>(filter_db);
+  // So that the space of a log that is trimmed and then left alone comes back too.
+  db.periodic_compaction_seconds = 24 * 60 * 60;
+
+  db.enable_blob_files = true;
+  db.min_blob_size = 4 << 10;
+  db.blob_file_size = 64 << 20;
+  db.enable_blob_garbage_collection = true;
+  db.blob_garbage_collection_age_cutoff = 0.5;
+  db.blob_garbage_collection_force_threshold = 0.75;
+
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.whole_key_filtering = false;
+  table.block_size = 16 << 10;
+  table.format_version = 5;
+  db.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+
+  std::error_code error;
+  std::filesystem::create_directories(options.folder, error);
+  rocksdb::DB* raw = nullptr;
+  SLUICE_RETURN_IF_ERROR(FromRocks(rocksdb::DB::Open(db, options.folder.string(), &raw),
+                                   absl::StrCat("opening ", options.folder.string())));
+  store->db_.reset(raw);
+  filter_db->store(raw, std::memory_order_release);
+  SLUICE_ASSIGN_OR_RETURN(const uint64_t persisted, ReadPersisted(raw));
+  store->persisted_.store(persisted, std::memory_order_release);
+  return store;
+}
+
+Store::~Store() {
+  if (db_) (void)db_->Close();
+}
+
+absl::Status Store::Write(rocksdb::WriteBatch* batch) {
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  return FromRocks(db_->Write(options, batch), folder_.string());
+}
+
+absl::Status Store::Recover() { return FromRocks(db_->Resume(), folder_.string()); }
+
+absl::Status Store::Flush() {
+  return FromRocks(db_->Flush(rocksdb::FlushOptions()), folder_.string());
+}
+
+absl::Status Store::Compact() {
+  rocksdb::CompactRangeOptions options;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  return FromRocks(db_->CompactRange(options, nullptr, nullptr), folder_.string());
+}
+
+uint64_t Store::DiskBytes() const {
+  uint64_t tables = 0;
+  uint64_t blobs = 0;
+  db_->GetIntProperty(rocksdb::DB::Properties::kTotalSstFilesSize, &tables);
+  db_->GetIntProperty(rocksdb::DB::Properties::kTotalBlobFileSize, &blobs);
+  return tables + blobs;
+}
+
+uint64_t Store::MemtableBytes() const {
+  uint64_t bytes = 0;
+  db_->GetIntProperty(rocksdb::DB::Properties::kSizeAllMemTables, &bytes);
+  return bytes;
+}
+
+Snapshot::Snapshot(const Store& store) : db_(store.db()), snapshot_(db_->GetSnapshot()) {}
+
+Snapshot::~Snapshot() { db_->ReleaseSnapshot(snapshot_); }
+
+absl::StatusOr<std::optional<std::string>> Snapshot::Get(std::string_view key) const {
+  return GetAt(db_, snapshot_, key);
+}
+
+absl::StatusOr<std::optional<std::string>> Snapshot::GetLatest(std::string_view key) const {
+  return GetAt(db_, nullptr, key);
+}
+
+Snapshot::Iterator Snapshot::Scan(std::string_view begin, std::string end) const {
+  Iterator scan;
+  scan.end_ = std::make_unique<std::string>(std::move(end));
+  scan.end_slice_ = std::make_unique<rocksdb::Slice>(*scan.end_);
+  rocksdb::ReadOptions options;
+  options.snapshot = snapshot_;
+  options.iterate_upper_bound = scan.end_slice_.get();
+  options.total_order_seek = true;
+  scan.it_.reset(db_->NewIterator(options));
+  scan.Seek(begin);
+  return scan;
+}
+
+absl::Status Snapshot::Iterator::status() const {
+  return FromRocks(it_->status(), "reading the store");
+}
+
+}  // namespace sluice::log
