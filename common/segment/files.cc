@@ -92,6 +92,9 @@ absl::Status OutputFile::SyncAndKeep() {
 
 absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::filesystem::path& path) {
   const FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (fd.get() < 0 && errno == ENOENT) {
+    return absl::NotFoundError(absl::StrCat(path.string(), ": no such file"));
+  }
   if (fd.get() < 0) return IoError("open", path);
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return IoError("fstat", path);

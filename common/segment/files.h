@@ -61,6 +61,7 @@ class OutputFile {
 // SIGBUS.
 class MappedFile {
  public:
+  // NOT_FOUND if there is no such file.
   static absl::StatusOr<std::unique_ptr<MappedFile>> Open(const std::filesystem::path& path);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;

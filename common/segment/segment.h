@@ -4,8 +4,11 @@
 // Segment: opened from a file, checked (sizes; checksums of everything but the rows, whose blocks
 // are checked as they are read), then read-only and thread-safe; the file may be unlinked while it
 // is open. SegmentWriter: one thread; until Finish returns OK there is nothing at `path` that Open
-// accepts, and if it never does, the file is removed. Errors: SEGMENT_CORRUPT (DATA_LOSS) naming
-// the object; UNAVAILABLE for I/O (the message has path and errno).
+// accepts, and if it never does, the file is removed; after an error of I/O it is only good to be
+// destroyed.
+//
+// Errors: SEGMENT_CORRUPT (DATA_LOSS) naming the object; NOT_FOUND if it is not there; UNAVAILABLE
+// for I/O (the message has path and errno); FAILED_PRECONDITION for a file of a newer format.
 #pragma once
 
 #include <cstdint>

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <limits>
 #include <random>
+#include <thread>
 
 #include "common/base/crc32c.h"
 #include "common/errors/errors.h"
@@ -144,9 +145,26 @@ TEST(Segment, IsRefusedIfItIsNotTheOneListed) {
   EXPECT_EQ(ErrorMetadata(error, "object"), written.path.string());
 }
 
-TEST(Segment, ThatIsMissingIsUnavailable) {
+TEST(Segment, ThatIsMissingIsNotFound) {
   TestFolder folder;
-  EXPECT_EQ(Segment::Open(folder.NewPath(), {}).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Segment::Open(folder.NewPath(), {}).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST(Segment, IsReadByManyThreadsAtOnce) {
+  TestFolder folder;
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < 2000; ++i) rows.push_back(MakeRow("id" + std::to_string(i), i + 1));
+  const auto segment = OpenSegment(WriteSegment(folder, 0, rows));
+  std::vector<std::jthread> threads;
+  for (uint32_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      std::mt19937 random(t);
+      for (int i = 0; i < 1000; ++i) {
+        const Row& row = rows[random() % rows.size()];
+        ExpectSameRow(Must(segment->ReadRow(segment->Find(HashOf(row.id)).value())), row);
+      }
+    });
+  }
 }
 
 TEST(Segment, ObjectNameIsAsTheStoreAndTheLogKnowIt) {
