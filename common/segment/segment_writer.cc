@@ -83,7 +83,7 @@ absl::StatusOr<v1::SegmentInfo> SegmentWriter::Finish() {
     }
     SLUICE_RETURN_IF_ERROR(rep_->rows.Read(p.offset, p.row_bytes + p.vector_bytes, &bytes));
     vector.resize(p.vector_bytes / sizeof(float));
-    std::memcpy(vector.data(), bytes.data() + p.row_bytes, p.vector_bytes);
+    if (!vector.empty()) std::memcpy(vector.data(), bytes.data() + p.row_bytes, p.vector_bytes);
     SLUICE_RETURN_IF_ERROR(
         rep_->sorted->AddRow(p.id, std::string_view(bytes).substr(0, p.row_bytes), vector));
   }
