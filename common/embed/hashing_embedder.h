@@ -1,10 +1,10 @@
-// The built-in embedder `hashing`: feature hashing of words and character n-grams into a unit vector. Deterministic on every machine, no
-// model, no network; lexical: it finds texts that share words, not texts that mean the same.
-// Stateless after construction; thread-safe.
+// The built-in embedder `hashing`: feature hashing of words and character n-grams into a unit
+// vector. Deterministic on every machine, no model, no network; lexical: it finds texts that share
+// words and spellings, not texts that mean the same. README.md says how. Stateless after
+// construction; thread-safe.
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string_view>
 #include <vector>
 
@@ -14,6 +14,7 @@ class HashingEmbedder {
  public:
   static constexpr uint32_t kDefaultDimension = 384;
 
+  // `dimension`: at least 1.
   explicit HashingEmbedder(uint32_t dimension) : dimension_(dimension) {}
   uint32_t dimension() const { return dimension_; }
 
