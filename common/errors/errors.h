@@ -59,6 +59,7 @@ namespace sluice {
     "up")                                                                                          \
   X(READ_ONLY, kUnavailable,                                                                       \
     "The log cannot write (disk full or failing); it recovers by itself once it can")              \
+  X(STARTING, kUnavailable, "The server is starting: retry in a moment")                           \
   X(DRAINING, kUnavailable, "The server is stopping: retry, elsewhere or in a moment")             \
   X(COMMIT_UNKNOWN, kUnavailable,                                                                  \
     "The write to the journal failed half way: the change may be in; retry with the same id")      \

@@ -1,0 +1,80 @@
+#include "services/log/collection_rules.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+#include "common/record/limits.h"
+#include "services/log/due.h"
+#include "services/log/read_log.h"
+
+namespace sluice::log {
+namespace {
+
+constexpr size_t kMaxNameBytes = 512;
+// Of the built-in embedder.
+constexpr uint32_t kHashingDimension = 384;
+
+bool IsNameCharacter(char c) {
+  return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+}
+
+// `value`, or `otherwise` if it is 0.
+absl::StatusOr<uint64_t> CheckRange(std::string_view field, uint64_t value, uint64_t otherwise,
+                                    uint64_t min, uint64_t max) {
+  if (value == 0) return otherwise;
+  if (value < min || value > max) {
+    return InvalidField(field, absl::StrCat("not within ", min, " .. ", max));
+  }
+  return value;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> CheckName(std::string_view field, std::string_view value,
+                                      std::string_view otherwise) {
+  if (value.empty()) value = otherwise;
+  if (value.empty()) return InvalidField(field, "missing");
+  if (value.size() > kMaxNameBytes) return InvalidField(field, "longer than 512 bytes");
+  if (!std::all_of(value.begin(), value.end(), IsNameCharacter)) {
+    return InvalidField(field, "only letters, digits, '.', '_' and '-' are allowed");
+  }
+  return std::string(value);
+}
+
+absl::StatusOr<v1::CollectionSchema> CheckSchema(const v1::CollectionSchema& schema) {
+  v1::CollectionSchema checked = schema;
+  if (schema.dimension() > kMaxDimension) {
+    return InvalidField("schema.dimension", absl::StrCat("more than ", kMaxDimension));
+  }
+  if (!v1::Metric_IsValid(schema.metric())) return InvalidField("schema.metric", "unknown");
+  if (schema.metric() == v1::METRIC_UNSPECIFIED) checked.set_metric(v1::METRIC_COSINE);
+  const std::string& embedder = schema.embedder().kind();
+  if (!embedder.empty() && embedder != "hashing") {
+    return InvalidField("schema.embedder.kind", "neither empty nor \"hashing\"");
+  }
+  if (embedder.empty()) {
+    checked.clear_embedder();
+  } else if (schema.dimension() == 0) {
+    checked.set_dimension(kHashingDimension);
+  }
+  return checked;
+}
+
+absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSettings& settings) {
+  v1::CollectionSettings checked = settings;
+  const v1::CompactionTrigger& trigger = settings.compaction();
+  SLUICE_ASSIGN_OR_RETURN(const uint64_t bytes,
+                          CheckRange("settings.compaction.max_bytes", trigger.max_bytes(),
+                                     kDefaultCompactionBytes, 1 << 10, 1 << 30));
+  checked.mutable_compaction()->set_max_bytes(bytes);
+  SLUICE_ASSIGN_OR_RETURN(const uint64_t age,
+                          CheckRange("settings.compaction.max_age_ms", trigger.max_age_ms(),
+                                     kDefaultCompactionAgeUs / 1000, 10, 86'400'000));
+  checked.mutable_compaction()->set_max_age_ms(age);
+  if (settings.max_backlog_bytes() == 0) checked.set_max_backlog_bytes(kDefaultMaxBacklogBytes);
+  return checked;
+}
+
+}  // namespace sluice::log

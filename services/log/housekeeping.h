@@ -1,0 +1,45 @@
+// What a log node does by itself, once a second: proposes the trims that are due, finishes what a
+// crash left half done in the catalog, and looks at the figures that metrics show.
+//
+// One thread of its own, which only reads and proposes: it never waits for the journal.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "services/log/service_core.h"
+
+namespace sluice::log {
+
+class Housekeeping {
+ public:
+  // `core` must outlive this, and its shard be there.
+  explicit Housekeeping(ServiceCore& core);
+  // Ends the thread. Proposals may still be answered afterwards.
+  ~Housekeeping() = default;
+
+  // Whether the loop still turns.
+  absl::Status Alive() const;
+
+ private:
+  void Run(const std::stop_token& stop);
+  void SettleCatalog();
+  absl::Status ProposeTrims();
+  absl::Status MeasureLag();
+
+  ServiceCore& core_;
+  // Shared with what is under way when this ends.
+  struct UnderWay {
+    std::atomic<int> trims = 0;
+    std::atomic<bool> settling = false;
+    std::atomic<bool> settled = false;
+  };
+  const std::shared_ptr<UnderWay> under_way_ = std::make_shared<UnderWay>();
+  std::atomic<std::chrono::steady_clock::time_point> last_turn_;
+  std::jthread thread_;
+};
+
+}  // namespace sluice::log

@@ -1,0 +1,187 @@
+#include "services/log/metrics.h"
+
+#include "common/errors/errors.h"
+#include "common/server/metrics.h"
+
+namespace sluice::log {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Gauge;
+using prometheus::Histogram;
+using prometheus::Registry;
+
+Family<Counter>& Counters(Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+Counter& OneCounter(Registry& registry, const char* name, const char* help) {
+  return Counters(registry, name, help).Add({});
+}
+Family<Gauge>& Gauges(Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
+}
+Gauge& OneGauge(Registry& registry, const char* name, const char* help) {
+  return Gauges(registry, name, help).Add({});
+}
+Histogram& OneHistogram(Registry& registry, const char* name, const char* help,
+                        const Histogram::BucketBoundaries& bounds) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, bounds);
+}
+
+double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
+
+std::string CodeName(const absl::Status& status) { return absl::StatusCodeToString(status.code()); }
+
+std::string ReasonOrCode(const absl::Status& status) {
+  const auto reason = ReasonOf(status);
+  return reason ? std::string(ReasonName(*reason)) : CodeName(status);
+}
+
+const Histogram::BucketBoundaries kCommandBuckets = {1, 2, 5, 10, 20, 50, 100, 200, 500, 1000};
+const Histogram::BucketBoundaries kByteBuckets = {1 << 10, 1 << 12, 1 << 14, 1 << 16,
+                                                  1 << 18, 1 << 20, 1 << 22, 1 << 24};
+
+}  // namespace
+
+LogMetrics::LogMetrics(Registry& r)
+    : pushes_(
+          Counters(r, "sluice_log_pushes_total",
+                   "Pushes answered, by code, reason and outcome. Alert on outcome UNKNOWN, and "
+                   "on a share of RESOURCE_EXHAUSTED that lasts.")),
+      pushes_ok_(pushes_.Add({{"code", "OK"}, {"reason", ""}, {"outcome", "IN"}})),
+      duplicates_(OneCounter(r, "sluice_log_push_duplicates_total",
+                             "Pushes that had been appended by an earlier attempt.")),
+      push_records_(OneCounter(r, "sluice_log_push_records_total", "Records appended.")),
+      push_bytes_(OneCounter(r, "sluice_log_push_bytes_total",
+                             "Bytes of requests whose records were appended.")),
+      push_seconds_(OneHistogram(r, "sluice_log_push_duration_seconds",
+                                 "From a push's arrival to its answer, of those that are in. Alert "
+                                 "on the 99th percentile.",
+                                 server::LatencyBuckets())),
+      journal_seconds_(OneHistogram(r, "sluice_log_journal_duration_seconds",
+                                    "Writing and syncing one group. Alert when the median rises: "
+                                    "the disk is slow.",
+                                    server::LatencyBuckets())),
+      apply_seconds_(OneHistogram(r, "sluice_log_apply_duration_seconds",
+                                  "Applying one group to the store. Alert on seconds: the store "
+                                  "stalls.",
+                                  server::LatencyBuckets())),
+      group_commands_(OneHistogram(r, "sluice_log_group_commands",
+                                   "Commands in one group: how well syncs are shared.",
+                                   kCommandBuckets)),
+      group_bytes_(OneHistogram(r, "sluice_log_group_bytes", "Bytes of one group.", kByteBuckets)),
+      delivered_records_(
+          OneCounter(r, "sluice_log_delivered_records_total", "Records handed to subscribers.")),
+      delivered_bytes_(OneCounter(r, "sluice_log_delivered_bytes_total",
+                                  "Bytes of records handed to subscribers.")),
+      delivery_seconds_(OneHistogram(r, "sluice_log_delivery_duration_seconds",
+                                     "From a record's commit to its being handed to a subscriber "
+                                     "that waited for it. Alert on the 99th percentile.",
+                                     server::LatencyBuckets())),
+      claims_(
+          Counters(r, "sluice_log_claims_total",
+                   "Leases granted, by kind. Alert when none is for long while there is lag: no "
+                   "compactor works.")),
+      commits_(Counters(r, "sluice_log_commits_total",
+                        "Commits answered, by kind and result (OK, or the reason). Alert on "
+                        "LEASE_LOST that lasts: leases are too short.")),
+      inflight_bytes_(OneGauge(r, "sluice_log_inflight_bytes",
+                               "Commands accepted and not answered yet. Near the limit, pushes are "
+                               "refused.")),
+      journal_bytes_(OneGauge(r, "sluice_log_journal_bytes",
+                              "Journal files on disk. Alert on growth: the store does not flush.")),
+      store_bytes_(OneGauge(r, "sluice_log_store_bytes",
+                            "Live files of the store on disk. Alert by the disk's size.")),
+      memtable_bytes_(OneGauge(r, "sluice_log_memtable_bytes", "Memtables of the store.")),
+      read_only_(OneGauge(r, "sluice_log_read_only_shards",
+                          "Shards that refuse writes because the disk fails or is full. Alert on "
+                          "anything but 0.")),
+      streams_(OneGauge(r, "sluice_log_open_streams", "Subscriptions and views that are open.")),
+      waiting_claims_(OneGauge(r, "sluice_log_waiting_claims", "Claims that wait for work.")),
+      lag_records_(OneGauge(r, "sluice_log_lag_records",
+                            "Records, of all collections, that the segments do not reflect yet.")),
+      lag_bytes_(OneGauge(r, "sluice_log_lag_bytes",
+                          "Their bytes. Alert on growth that lasts: compactors do not keep up.")),
+      lag_seconds_(
+          OneGauge(r, "sluice_log_lag_seconds", "Age of the oldest of them. Alert on minutes.")),
+      worst_records_(Gauges(r, "sluice_log_worst_lag_records",
+                            "Of the few collections with the oldest lag: records.")),
+      worst_bytes_(Gauges(r, "sluice_log_worst_lag_bytes",
+                          "Of the few collections with the oldest lag: bytes.")),
+      worst_seconds_(Gauges(r, "sluice_log_worst_lag_seconds",
+                            "Of the few collections with the oldest lag: age.")) {}
+
+void LogMetrics::Pushed(uint32_t records, size_t bytes, bool duplicate,
+                        std::chrono::nanoseconds took) {
+  pushes_ok_.Increment();
+  push_seconds_.Observe(Seconds(took));
+  if (duplicate) return duplicates_.Increment();
+  push_records_.Increment(records);
+  push_bytes_.Increment(static_cast<double>(bytes));
+}
+
+void LogMetrics::PushFailed(const absl::Status& error) {
+  const auto reason = ReasonOf(error);
+  pushes_
+      .Add({{"code", CodeName(error)},
+            {"reason", reason ? std::string(ReasonName(*reason)) : ""},
+            {"outcome", std::string(OutcomeName(OutcomeOf(error)))}})
+      .Increment();
+}
+
+void LogMetrics::Applied(const GroupStats& group) {
+  journal_seconds_.Observe(Seconds(group.journal));
+  apply_seconds_.Observe(Seconds(group.apply));
+  group_commands_.Observe(static_cast<double>(group.commands));
+  group_bytes_.Observe(static_cast<double>(group.bytes));
+}
+
+void LogMetrics::Delivered(uint32_t records, uint64_t bytes) {
+  delivered_records_.Increment(records);
+  delivered_bytes_.Increment(static_cast<double>(bytes));
+}
+
+void LogMetrics::DeliveredLive(int64_t latency_us) {
+  delivery_seconds_.Observe(static_cast<double>(latency_us) / 1e6);
+}
+
+void LogMetrics::Claimed(std::string_view kind) {
+  claims_.Add({{"kind", std::string(kind)}}).Increment();
+}
+
+void LogMetrics::Committed(std::string_view kind, const absl::Status& status) {
+  commits_.Add({{"kind", std::string(kind)}, {"result", ReasonOrCode(status)}}).Increment();
+}
+
+void LogMetrics::SetShard(const Shard& shard, size_t streams, size_t waiting_claims) {
+  inflight_bytes_.Set(static_cast<double>(shard.InflightBytes()));
+  journal_bytes_.Set(static_cast<double>(shard.JournalBytes()));
+  store_bytes_.Set(static_cast<double>(shard.store().DiskBytes()));
+  memtable_bytes_.Set(static_cast<double>(shard.store().MemtableBytes()));
+  read_only_.Set(shard.Writable().ok() ? 0 : 1);
+  streams_.Set(static_cast<double>(streams));
+  waiting_claims_.Set(static_cast<double>(waiting_claims));
+}
+
+void LogMetrics::SetLag(const Lag& total, const std::vector<LagOf>& worst) {
+  lag_records_.Set(static_cast<double>(total.records));
+  lag_bytes_.Set(static_cast<double>(total.bytes));
+  lag_seconds_.Set(total.oldest_seconds);
+  for (const Worst& old : worst_) {
+    worst_records_.Remove(old.records);
+    worst_bytes_.Remove(old.bytes);
+    worst_seconds_.Remove(old.seconds);
+  }
+  worst_.clear();
+  for (const LagOf& one : worst) {
+    const prometheus::Labels labels{{"collection_id", one.collection.ToString()}};
+    worst_.push_back(
+        {&worst_records_.Add(labels), &worst_bytes_.Add(labels), &worst_seconds_.Add(labels)});
+    worst_.back().records->Set(static_cast<double>(one.lag.records));
+    worst_.back().bytes->Set(static_cast<double>(one.lag.bytes));
+    worst_.back().seconds->Set(one.lag.oldest_seconds);
+  }
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,47 @@
+#include "services/log/service_core.h"
+
+#include "common/errors/errors.h"
+
+namespace sluice::log {
+namespace {
+
+// Creating, updating and deleting collections is rare; each waits for the journal two or three
+// times.
+constexpr size_t kCommandThreads = 4;
+constexpr size_t kMaxWaitingCommands = 1000;
+
+}  // namespace
+
+ServiceCore::ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log)
+    : metrics(metrics_of_log),
+      reads(settings.read_threads, settings.read_max_waiting),
+      commands(kCommandThreads, kMaxWaitingCommands),
+      watchers(reads),
+      streams(settings.max_streams),
+      claims(*this, settings.max_waiting_claims) {}
+
+ServiceCore::~ServiceCore() { Stop(); }
+
+// Sequences of commands need the shard to end; the shard's last answers need threads that read.
+void ServiceCore::Stop() {
+  commands.Stop();
+  if (shard) shard->Stop();
+  reads.Stop();
+}
+
+absl::StatusOr<ServiceCore*> CoreGate::ForReading() const {
+  ServiceCore* const core = core_.load(std::memory_order_acquire);
+  if (!core) return MakeError(Reason::STARTING, "the log is starting");
+  return core;
+}
+
+absl::StatusOr<ServiceCore*> CoreGate::ForWriting() const {
+  if (draining()) {
+    return WithOutcome(MakeError(Reason::DRAINING, "the log is stopping"), Outcome::kNotIn);
+  }
+  absl::StatusOr<ServiceCore*> core = ForReading();
+  if (!core.ok()) return WithOutcome(core.status(), Outcome::kNotIn);
+  return core;
+}
+
+}  // namespace sluice::log

@@ -1,0 +1,64 @@
+// What the gRPC services of a log share: the shard and, around it, the pools, the timer, the
+// watchers. Built when the log node starts, after the server listens; calls that come before, or
+// once it drains, are told so.
+//
+// Thread-safe.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "services/log/claim_desk.h"
+#include "services/log/metrics.h"
+#include "services/log/settings.h"
+#include "services/log/shard.h"
+#include "services/log/streams.h"
+#include "services/log/timer.h"
+#include "services/log/watchers.h"
+#include "services/log/worker_pool.h"
+
+namespace sluice::log {
+
+struct ServiceCore {
+  ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log);
+  ~ServiceCore();
+
+  // Finishes what was accepted, and closes the shard; what comes later is refused.
+  void Stop();
+
+  LogMetrics& metrics;
+  // Reads of the store.
+  WorkerPool reads;
+  // Sequences of commands: they wait for the journal, which reads must not.
+  WorkerPool commands;
+  Timer timer;
+  Watchers watchers;
+  Streams streams;
+  ClaimDesk claims;
+  // Set before any call comes in.
+  std::unique_ptr<Shard> shard;
+};
+
+// The services' way to the core.
+class CoreGate {
+ public:
+  // `core` must stay until the gRPC server has stopped.
+  void Open(ServiceCore* core) { core_.store(core, std::memory_order_release); }
+  // From now on only what reads is let through.
+  void BeginDrain() { draining_.store(true, std::memory_order_release); }
+
+  bool draining() const { return draining_.load(std::memory_order_acquire); }
+  // STARTING.
+  absl::StatusOr<ServiceCore*> ForReading() const;
+  // STARTING, DRAINING; the outcome is NOT_IN.
+  absl::StatusOr<ServiceCore*> ForWriting() const;
+
+ private:
+  std::atomic<ServiceCore*> core_ = nullptr;
+  std::atomic<bool> draining_ = false;
+};
+
+}  // namespace sluice::log
