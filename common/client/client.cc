@@ -195,8 +195,9 @@ absl::StatusOr<v1::Collection> Catalog::Delete(const v1::CollectionRef& ref) {
   v1::DeleteCollectionRequest request;
   *request.mutable_collection() = ref;
   if (ref.id().empty()) {
-    SLUICE_ASSIGN_OR_RETURN(const v1::Collection collection, Get(ref));
-    request.mutable_collection()->set_id(collection.id());
+    const absl::StatusOr<v1::Collection> collection = Get(ref);
+    if (!collection.ok()) return WithOutcome(collection.status(), Outcome::kNotIn);
+    request.mutable_collection()->set_id(collection->id());
   }
   SLUICE_ASSIGN_OR_RETURN(
       v1::DeleteCollectionResponse response,

@@ -35,8 +35,12 @@ class Input {
   size_t next_ = 0;
 };
 
-absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSegmentWriter& out) {
-  for (;;) {
+constexpr uint64_t kEntriesPerQuestion = 4096;
+
+absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSegmentWriter& out,
+                       absl::FunctionRef<absl::Status()> proceed) {
+  for (uint64_t merged = 0;; ++merged) {
+    if (merged % kEntriesPerQuestion == 0) SLUICE_RETURN_IF_ERROR(proceed());
     // The least id, in the newest input that has it. Inputs are few: PickMerge keeps them so.
     Input* least = nullptr;
     for (Input& input : inputs) {
@@ -60,12 +64,12 @@ absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSe
 
 absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
     std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions, uint32_t dimension,
-    const std::filesystem::path& path) {
+    const std::filesystem::path& path, absl::FunctionRef<absl::Status()> proceed) {
   SLUICE_CHECK(!inputs.empty());
   SLUICE_ASSIGN_OR_RETURN(const auto out, SortedSegmentWriter::Create(path, dimension));
   std::vector<Input> cursors;
   for (const auto& segment : inputs) cursors.emplace_back(*segment);
-  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, drop_deletions, *out));
+  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, drop_deletions, *out, proceed));
   if (out->entries() == 0) return std::nullopt;
   SLUICE_ASSIGN_OR_RETURN(v1::SegmentInfo info, out->Finish());
   info.set_after_seq_id(inputs.front()->info().after_seq_id());

@@ -10,6 +10,7 @@
 #include <span>
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/segment/segment.h"
 #include "sluice/v1/segment.pb.h"
@@ -25,9 +26,11 @@ std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentIn
 // Writes the last entry per id of `inputs` (oldest first, at least one) to `path`: deletions too,
 // unless `drop_deletions` (the oldest segment of the collection is among the inputs). Fills the
 // info as SegmentWriter::Finish does, and the SeqIds it covers. nullopt: nothing is left, and there
-// is no file. Memory: 24 bytes an entry written, and a few MiB.
+// is no file. Memory: 24 bytes an entry written, and a few MiB. `proceed` is asked every few
+// thousand entries: its error ends the merge and is returned.
 absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
     std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions, uint32_t dimension,
-    const std::filesystem::path& path);
+    const std::filesystem::path& path,
+    absl::FunctionRef<absl::Status()> proceed = [] { return absl::OkStatus(); });
 
 }  // namespace sluice

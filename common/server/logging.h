@@ -28,8 +28,9 @@ struct LogField {
   requires(std::constructible_from<std::string, const Text&> && !std::is_arithmetic_v<Text>)
       LogField(std::string_view k, const Text& v)
       : key(k), value(v), is_number(false) {}
+  // Code and message; payloads are for programs.
   LogField(std::string_view k, const absl::Status& v)
-      : key(k), value(v.ToString()), is_number(false) {}
+      : key(k), value(v.ToString(absl::StatusToStringMode::kWithNoExtraData)), is_number(false) {}
   template <typename Number>
   requires(std::integral<Number> || std::floating_point<Number>)
       LogField(std::string_view k, Number v)

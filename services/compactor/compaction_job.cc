@@ -1,0 +1,184 @@
+#include "services/compactor/compaction_job.h"
+
+#include <future>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+#include "common/server/logging.h"
+#include "services/compactor/batch.h"
+#include "services/compactor/compaction.h"
+
+namespace sluice::compactor {
+namespace {
+
+constexpr char kHashing[] = "hashing";
+constexpr size_t kIdHashKeyBytes = 16;
+// Rows folded and embedded before they are written: what a commit holds of them in memory.
+constexpr size_t kChunkBytes = 4 << 20;
+
+class CompactionJob {
+ public:
+  explicit CompactionJob(const Job& job)
+      : job_(job), at_(job.workplace), hasher_(job.claim.id_hash_key()) {}
+
+  absl::Status Run();
+
+ private:
+  absl::Status Open();
+  std::future<absl::StatusOr<Batch>> ReadAhead(SeqId from);
+  absl::Status Apply(const Batch& batch, uint64_t number);
+  // What was written, in a temporary file; nullopt: nothing changed.
+  absl::StatusOr<std::optional<v1::SegmentInfo>> Write(Compaction& compaction,
+                                                       const TemporaryFile& file);
+  void Count(const Batch& batch, const v1::CompactionWork& work);
+
+  const Job& job_;
+  const Workplace& at_;
+  const IdHasher hasher_;
+  CollectionId collection_;
+  Incarnation incarnation_;
+  uint32_t dimension_ = 0;
+  std::optional<HashingEmbedder> embedder_;
+  std::vector<v1::SegmentInfo> segments_;
+  std::shared_ptr<const SegmentSet> view_;
+};
+
+absl::Status CompactionJob::Run() {
+  SLUICE_RETURN_IF_ERROR(Open());
+  at_.faults.Reach(Stage::kOpened);
+  std::future<absl::StatusOr<Batch>> next = ReadAhead(SeqId(job_.claim.applied_seq_id()));
+  for (uint64_t number = 1;; ++number) {
+    SLUICE_ASSIGN_OR_RETURN(const Batch batch, next.get());
+    at_.faults.Reach(Stage::kRead);
+    if (batch.records() == 0) return absl::OkStatus();
+    // At the tail the log decides anew when the collection is due.
+    const bool last = batch.at_tail || job_.stop.stop_requested();
+    if (!last) next = ReadAhead(batch.to);
+    SLUICE_RETURN_IF_ERROR(Apply(batch, number));
+    if (last || job_.stop.stop_requested()) return absl::OkStatus();
+  }
+}
+
+absl::Status CompactionJob::Open() {
+  const v1::ClaimResponse& claim = job_.claim;
+  SLUICE_ASSIGN_OR_RETURN(collection_, ParseCollectionId(claim.lease().collection_id()));
+  incarnation_ = Incarnation(claim.lease().incarnation());
+  dimension_ = claim.dimension();
+  const std::string& embedder = claim.schema().embedder().kind();
+  if (embedder == kHashing) {
+    if (dimension_ == 0) dimension_ = HashingEmbedder::kDefaultDimension;
+    embedder_.emplace(dimension_);
+  } else if (!embedder.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("this compactor has no embedder '", embedder, "'"));
+  }
+  segments_.assign(claim.segments().begin(), claim.segments().end());
+  SLUICE_ASSIGN_OR_RETURN(view_, at_.cache.Load(collection_, incarnation_, segments_));
+  return absl::OkStatus();
+}
+
+std::future<absl::StatusOr<Batch>> CompactionJob::ReadAhead(SeqId from) {
+  return std::async(std::launch::async, [this, from] {
+    const Timer timer(at_.metrics.read_seconds);
+    return ReadBatch(at_.log, collection_, incarnation_, from,
+                     {.bytes = at_.settings.batch_bytes, .records = at_.settings.batch_records});
+  });
+}
+
+absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
+  const Timer timer(at_.metrics.compactions.seconds);
+  // Without a dimension in its schema, a collection has that of its first vector, which may have
+  // come after the claim.
+  if (dimension_ == 0) dimension_ = DimensionOf(batch.appends);
+
+  Compaction compaction(*view_, hasher_, embedder_.has_value(), batch.appends);
+  const TemporaryFile file(at_.objects);
+  SLUICE_ASSIGN_OR_RETURN(std::optional<v1::SegmentInfo> segment, Write(compaction, file));
+  at_.faults.Reach(Stage::kWritten);
+  SLUICE_RETURN_IF_ERROR(job_.lease.Check());
+
+  v1::CommitRequest commit;
+  *commit.mutable_lease() = job_.lease.lease();
+  commit.set_number(number);
+  v1::CompactionWork& work = *commit.mutable_compaction();
+  work.set_from_seq_id(batch.from.value);
+  work.set_to_seq_id(batch.to.value);
+  work.set_live_delta(compaction.live_delta());
+  work.mutable_no_effect()->set_adds(compaction.no_effect().adds);
+  work.mutable_no_effect()->set_updates(compaction.no_effect().updates);
+  work.mutable_no_effect()->set_deletes(compaction.no_effect().deletes);
+  if (segment) {
+    segment->set_after_seq_id(batch.from.value);
+    segment->set_up_to_seq_id(batch.to.value);
+    SLUICE_RETURN_IF_ERROR(StoreSegment(job_, number, file, &*segment));
+    *work.mutable_segment() = *segment;
+  }
+  at_.faults.Reach(Stage::kStored);
+  SLUICE_RETURN_IF_ERROR(at_.compaction.Commit(commit).status());
+  at_.faults.Reach(Stage::kCommitted);
+  Count(batch, work);
+
+  if (!segment) return absl::OkStatus();
+  segments_.push_back(*std::move(segment));
+  SLUICE_ASSIGN_OR_RETURN(view_, at_.cache.Load(collection_, incarnation_, segments_));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::optional<v1::SegmentInfo>> CompactionJob::Write(Compaction& compaction,
+                                                                    const TemporaryFile& file) {
+  std::unique_ptr<SegmentWriter> writer;
+  for (;;) {
+    SLUICE_ASSIGN_OR_RETURN(std::vector<Change> changes, compaction.Next(kChunkBytes));
+    if (changes.empty()) break;
+    if (embedder_) {
+      const Timer timer(at_.metrics.embed_seconds);
+      at_.metrics.embedded.Increment(static_cast<double>(EmbedPending(*embedder_, changes)));
+    }
+    at_.faults.Reach(Stage::kFolded);
+    SLUICE_RETURN_IF_ERROR(job_.lease.Check());
+    if (!writer) {
+      SLUICE_ASSIGN_OR_RETURN(writer, SegmentWriter::Create(file.path(), dimension_));
+    }
+    for (const Change& change : changes) {
+      SLUICE_RETURN_IF_ERROR(change.row ? writer->Add(change.id, *change.row)
+                                        : writer->AddDeleted(change.id));
+    }
+    job_.pulse.Beat();
+  }
+  if (!writer) return std::nullopt;
+  return writer->Finish();
+}
+
+void CompactionJob::Count(const Batch& batch, const v1::CompactionWork& work) {
+  Metrics& metrics = at_.metrics;
+  metrics.compactions.commits.Increment();
+  metrics.records.Increment(static_cast<double>(batch.records()));
+  metrics.bytes.Increment(static_cast<double>(batch.bytes));
+  metrics.no_effect_adds.Increment(static_cast<double>(work.no_effect().adds()));
+  metrics.no_effect_updates.Increment(static_cast<double>(work.no_effect().updates()));
+  metrics.no_effect_deletes.Increment(static_cast<double>(work.no_effect().deletes()));
+  metrics.compactions.segment_bytes.Increment(static_cast<double>(work.segment().bytes()));
+  server::Log(server::Level::kDebug, "compacted",
+              {{"collection_id", collection_.ToString()},
+               {"token", job_.lease.lease().token()},
+               {"applied", batch.to.value},
+               {"records", batch.records()},
+               {"entries", work.segment().entries()},
+               {"bytes", work.segment().bytes()}});
+}
+
+}  // namespace
+
+absl::Status RunCompaction(const Job& job) {
+  job.workplace.faults.Reach(Stage::kClaimed);
+  if (job.claim.id_hash_key().size() != kIdHashKeyBytes) {
+    return absl::InvalidArgumentError("the claim's id_hash_key has not 16 bytes");
+  }
+  return CompactionJob(job).Run();
+}
+
+}  // namespace sluice::compactor

@@ -1,0 +1,219 @@
+#include "services/compactor/compaction.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "common/segment/merge.h"
+#include "tests/support/collection_model.h"
+#include "tests/support/temp_folder.h"
+
+namespace sluice::compactor {
+namespace {
+
+using sluice::testing::GiveVector;
+using sluice::testing::Model;
+using sluice::testing::RandomRecord;
+using sluice::testing::Record;
+
+constexpr uint32_t kDimension = 16;
+
+// A collection in segments that a test compacts batches into, beside a model.
+class CompactionTest : public ::testing::Test {
+ protected:
+  std::vector<v1::Append> Batch(const std::vector<v1::OperationRecord>& records) {
+    std::vector<v1::Append> appends;
+    for (const v1::OperationRecord& record : records) {
+      // Appends of one to three records.
+      if (appends.empty() || appends.back().records_size() > static_cast<int>(tail_ % 3)) {
+        appends.emplace_back().set_first_seq_id(tail_ + 1);
+      }
+      *appends.back().add_records() = record;
+      model_.Apply(++tail_, record);
+    }
+    return appends;
+  }
+
+  std::vector<Change> Compact(const std::vector<v1::OperationRecord>& records,
+                              size_t chunk_bytes = SIZE_MAX) {
+    const std::vector<v1::Append> appends = Batch(records);
+    Compaction compaction(*view_, hasher_, true, appends);
+    std::vector<Change> all;
+    for (;;) {
+      auto changes = compaction.Next(chunk_bytes);
+      EXPECT_TRUE(changes.ok()) << changes.status();
+      if (!changes.ok() || changes->empty()) break;
+      embedded_ += EmbedPending(embedder_, *changes);
+      std::move(changes->begin(), changes->end(), std::back_inserter(all));
+    }
+    live_ += compaction.live_delta();
+    no_effect_ += compaction.no_effect();
+    AddSegment(all);
+    return all;
+  }
+
+  void AddSegment(const std::vector<Change>& changes) {
+    if (changes.empty()) return;
+    const auto path = folder_.path() / std::to_string(++files_);
+    auto writer = SegmentWriter::Create(path, kDimension);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    for (const Change& change : changes) {
+      ASSERT_TRUE(
+          (change.row ? (*writer)->Add(change.id, *change.row) : (*writer)->AddDeleted(change.id))
+              .ok());
+    }
+    auto info = (*writer)->Finish();
+    ASSERT_TRUE(info.ok()) << info.status();
+    auto segment = Segment::Open(path, *info);
+    ASSERT_TRUE(segment.ok()) << segment.status();
+    auto segments = std::vector(view_->segments().begin(), view_->segments().end());
+    segments.push_back(*segment);
+    view_ = SegmentSet::Build(std::move(segments), view_.get());
+  }
+
+  void Merge(size_t first, size_t last) {
+    auto segments = std::vector(view_->segments().begin(), view_->segments().end());
+    const auto path = folder_.path() / std::to_string(++files_);
+    auto info = MergeSegments(std::span(segments).subspan(first, last - first), first == 0,
+                              kDimension, path);
+    ASSERT_TRUE(info.ok()) << info.status();
+    segments.erase(segments.begin() + first, segments.begin() + last);
+    if (*info) {
+      auto segment = Segment::Open(path, **info);
+      ASSERT_TRUE(segment.ok()) << segment.status();
+      segments.insert(segments.begin() + first, *segment);
+    }
+    view_ = SegmentSet::Build(std::move(segments), view_.get());
+  }
+
+  void ExpectEqualsModel() {
+    EXPECT_EQ(live_, static_cast<int64_t>(model_.rows.size()));
+    EXPECT_EQ(view_->live_count(), model_.rows.size());
+    EXPECT_EQ(no_effect_.adds, model_.adds_without_effect);
+    EXPECT_EQ(no_effect_.updates, model_.updates_without_effect);
+    EXPECT_EQ(no_effect_.deletes, model_.deletes_without_effect);
+    for (const auto& [id, expected] : model_.rows) {
+      const auto place = view_->Find(hasher_(id));
+      ASSERT_TRUE(place) << id;
+      const auto row = view_->ReadRow(*place);
+      ASSERT_TRUE(row.ok()) << row.status();
+      EXPECT_EQ(row->id, id);
+      EXPECT_EQ(sluice::testing::Difference(*row, expected), "") << id;
+    }
+  }
+
+  sluice::testing::TempFolder folder_;
+  const IdHasher hasher_{"0123456789abcdef"};
+  const HashingEmbedder embedder_{kDimension};
+  Model model_{&embedder_};
+  std::shared_ptr<const SegmentSet> view_ = SegmentSet::Build({}, nullptr);
+  uint64_t tail_ = 0;
+  int files_ = 0;
+  int64_t live_ = 0;
+  uint64_t embedded_ = 0;
+  NoEffect no_effect_;
+};
+
+TEST_F(CompactionTest, RandomBatchesAndMergesEqualTheModel) {
+  const uint64_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 60 && !HasFailure(); ++round) {
+    std::vector<v1::OperationRecord> records;
+    for (uint64_t n = random() % 50; n > 0; --n)
+      records.push_back(RandomRecord(random, 40, kDimension));
+    Compact(records, 1 + random() % 4000);
+    if (const size_t n = view_->segments().size(); n > 1 && random() % 3 == 0) {
+      const size_t first = random() % n;
+      Merge(first, first + 1 + random() % (n - first));
+    }
+    ExpectEqualsModel();
+  }
+}
+
+TEST_F(CompactionTest, ChangesComeInOrderOfIdHashHoweverTheyAreChunked) {
+  std::vector<v1::OperationRecord> records;
+  for (int i = 0; i < 50; ++i)
+    records.push_back(Record(v1::OPERATION_ADD, std::to_string(i), "text"));
+  const std::vector<Change> changes = Compact(records, 1);
+  ASSERT_EQ(changes.size(), 50u);
+  EXPECT_TRUE(std::is_sorted(changes.begin(), changes.end(),
+                             [](const Change& a, const Change& b) { return a.id < b.id; }));
+}
+
+TEST_F(CompactionTest, ATextOverwrittenLaterInTheBatchIsEmbeddedOnce) {
+  Compact({Record(v1::OPERATION_ADD, "a", "one"), Record(v1::OPERATION_UPDATE, "a", "two"),
+           Record(v1::OPERATION_UPSERT, "a", "three")});
+  EXPECT_EQ(embedded_, 1u);
+  ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, AnAddWithoutEffectIsCountedAndNeverEmbedded) {
+  Compact({Record(v1::OPERATION_ADD, "a", "one")});
+  embedded_ = 0;
+  EXPECT_TRUE(Compact({Record(v1::OPERATION_ADD, "a", "two")}).empty());
+  EXPECT_EQ(embedded_, 0u);
+  ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, AGivenVectorSettlesATextOfTheSameBatch) {
+  v1::OperationRecord record = Record(v1::OPERATION_UPDATE, "a");
+  GiveVector(std::vector<float>(kDimension, 2.0f), &record);
+  Compact({Record(v1::OPERATION_ADD, "a", "one"), record});
+  EXPECT_EQ(embedded_, 0u);
+  ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, AnUpdateOfMetadataAloneKeepsTheVectorWithoutEmbeddingAgain) {
+  Compact({Record(v1::OPERATION_ADD, "a", "one")});
+  embedded_ = 0;
+  v1::OperationRecord record = Record(v1::OPERATION_UPDATE, "a");
+  record.add_metadata()->set_key("k");
+  record.mutable_metadata(0)->mutable_value()->set_string_value("v");
+  Compact({record});
+  EXPECT_EQ(embedded_, 0u);
+  ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, ADeletionIsWrittenOnlyWhereAnOlderSegmentHasTheRow) {
+  Compact({Record(v1::OPERATION_ADD, "old", "one")});
+  const std::vector<Change> changes =
+      Compact({Record(v1::OPERATION_DELETE, "old"), Record(v1::OPERATION_ADD, "brief", "x"),
+               Record(v1::OPERATION_DELETE, "brief"), Record(v1::OPERATION_DELETE, "never")});
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_EQ(changes[0].id, hasher_("old"));
+  EXPECT_FALSE(changes[0].row);
+  // It is gone already: nothing more to say.
+  EXPECT_TRUE(Compact({Record(v1::OPERATION_DELETE, "old")}).empty());
+  ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, AnIdDeletedAndAddedAgainHasNothingOfItsFormerSelf) {
+  v1::OperationRecord record = Record(v1::OPERATION_ADD, "a", "one");
+  record.set_uri("u");
+  Compact({record});
+  Compact({Record(v1::OPERATION_DELETE, "a"), Record(v1::OPERATION_ADD, "a", "two")});
+  EXPECT_FALSE(model_.rows.at("a").uri);
+  ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, WithoutAnEmbedderATextLeavesTheVectorAsItIs) {
+  const auto appends = Batch({Record(v1::OPERATION_ADD, "a", "text")});
+  Compaction compaction(*view_, hasher_, /*has_embedder=*/false, appends);
+  const auto changes = compaction.Next(SIZE_MAX);
+  ASSERT_TRUE(changes.ok());
+  ASSERT_EQ(changes->size(), 1u);
+  EXPECT_TRUE(changes->at(0).row->vector.empty());
+  EXPECT_FALSE(changes->at(0).row->pending_embedding);
+}
+
+TEST(DimensionOfTest, IsThatOfTheFirstVector) {
+  std::vector<v1::Append> appends(2);
+  *appends[0].add_records() = Record(v1::OPERATION_ADD, "a", "text");
+  EXPECT_EQ(DimensionOf(appends), 0u);
+  GiveVector({1, 2, 3}, appends[1].add_records());
+  EXPECT_EQ(DimensionOf(appends), 3u);
+}
+
+}  // namespace
+}  // namespace sluice::compactor

@@ -1,0 +1,73 @@
+#include "services/compactor/merge_job.h"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/errors/errors.h"
+#include "common/segment/merge.h"
+#include "common/server/logging.h"
+
+namespace sluice::compactor {
+
+absl::Status RunMerge(const Job& job) {
+  const Workplace& at = job.workplace;
+  at.faults.Reach(Stage::kMergeClaimed);
+  const std::vector<v1::SegmentInfo> segments(job.claim.segments().begin(),
+                                              job.claim.segments().end());
+  const auto picked = PickMerge(segments);
+  if (!picked) return absl::OkStatus();
+  const auto [first, last] = *picked;
+
+  const Timer timer(at.metrics.merges.seconds);
+  SLUICE_ASSIGN_OR_RETURN(const CollectionId collection,
+                          ParseCollectionId(job.claim.lease().collection_id()));
+  const Incarnation incarnation(job.claim.lease().incarnation());
+  std::vector<std::shared_ptr<const Segment>> inputs;
+  uint32_t dimension = 0;
+  for (size_t i = first; i < last; ++i) {
+    SLUICE_ASSIGN_OR_RETURN(inputs.emplace_back(),
+                            OpenSegment(at.objects, collection, incarnation, segments[i]));
+    dimension = std::max(dimension, inputs.back()->dimension());
+  }
+
+  const TemporaryFile file(at.objects);
+  const auto proceed = [&] {
+    job.pulse.Beat();
+    if (job.stop.stop_requested()) return absl::CancelledError("the process is stopping");
+    return job.lease.Check();
+  };
+  SLUICE_ASSIGN_OR_RETURN(
+      std::optional<v1::SegmentInfo> output,
+      MergeSegments(inputs, /*drop_deletions=*/first == 0, dimension, file.path(), proceed));
+  at.faults.Reach(Stage::kMergeWritten);
+
+  constexpr uint64_t kNumber = 1;
+  v1::CommitRequest commit;
+  *commit.mutable_lease() = job.lease.lease();
+  commit.set_number(kNumber);
+  v1::MergeWork& work = *commit.mutable_merge();
+  work.mutable_inputs()->Assign(segments.begin() + static_cast<ptrdiff_t>(first),
+                                segments.begin() + static_cast<ptrdiff_t>(last));
+  if (output) {
+    SLUICE_RETURN_IF_ERROR(StoreSegment(job, kNumber, file, &*output));
+    *work.mutable_output() = *output;
+  }
+  at.faults.Reach(Stage::kMergeStored);
+  SLUICE_RETURN_IF_ERROR(at.compaction.Commit(commit).status());
+  at.faults.Reach(Stage::kMergeCommitted);
+
+  at.metrics.merges.commits.Increment();
+  at.metrics.merges.segment_bytes.Increment(static_cast<double>(work.output().bytes()));
+  server::Log(server::Level::kDebug, "merged",
+              {{"collection_id", collection.ToString()},
+               {"token", job.lease.lease().token()},
+               {"inputs", inputs.size()},
+               {"entries", work.output().entries()},
+               {"bytes", work.output().bytes()}});
+  return absl::OkStatus();
+}
+
+}  // namespace sluice::compactor

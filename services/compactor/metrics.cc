@@ -1,0 +1,90 @@
+#include "services/compactor/metrics.h"
+
+#include <string>
+
+#include "common/server/metrics.h"
+
+namespace sluice::compactor {
+namespace {
+
+using Labels = std::map<std::string, std::string>;
+
+// A family that is built again with the same name and help is the same family, so each metric names
+// its own.
+prometheus::Counter& Counter(prometheus::Registry& registry, const char* name, const char* help,
+                             const Labels& labels = {}) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry).Add(labels);
+}
+
+prometheus::Histogram& Seconds(prometheus::Registry& registry, const char* name, const char* help,
+                               const Labels& labels = {}) {
+  return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add(
+      labels, server::LatencyBuckets());
+}
+
+prometheus::Counter& Jobs(prometheus::Registry& registry, const char* kind, const char* outcome) {
+  return Counter(registry, "sluice_compactor_commits_total",
+                 "Pieces of work by how they ended: committed; lost (somebody else took over: no "
+                 "harm); failed for reasons around the worker "
+                 "(infrastructure) or of the collection itself (collection)",
+                 {{"kind", kind}, {"outcome", outcome}});
+}
+
+prometheus::Counter& NoEffectCounter(prometheus::Registry& registry, const char* operation) {
+  return Counter(registry, "sluice_compactor_no_effect_records_total",
+                 "Records applied that changed nothing: ADD of an id that exists, UPDATE or DELETE "
+                 "of one that does not",
+                 {{"operation", operation}});
+}
+
+}  // namespace
+
+JobMetrics::JobMetrics(prometheus::Registry& registry, const char* kind)
+    : leases(prometheus::BuildGauge()
+                 .Name("sluice_compactor_held_leases")
+                 .Help("Leases held now")
+                 .Register(registry)
+                 .Add({{"kind", kind}})),
+      commits(Jobs(registry, kind, "committed")),
+      lost(Jobs(registry, kind, "lost")),
+      failed_infrastructure(Jobs(registry, kind, "infrastructure")),
+      failed_collection(Jobs(registry, kind, "collection")),
+      segment_bytes(Counter(registry, "sluice_compactor_segment_bytes_total",
+                            "Bytes of segments stored", {{"kind", kind}})),
+      seconds(Seconds(registry, "sluice_compactor_commit_seconds",
+                      "From the start of the work that a commit makes visible until its answer",
+                      {{"kind", kind}})) {}
+
+prometheus::Counter& JobMetrics::CommitsFailed(Failure failure) {
+  switch (failure) {
+    case Failure::kLost:
+      return lost;
+    case Failure::kInfrastructure:
+      return failed_infrastructure;
+    case Failure::kCollection:
+      break;
+  }
+  return failed_collection;
+}
+
+Metrics::Metrics(prometheus::Registry& registry)
+    : compactions(registry, "compaction"),
+      merges(registry, "merge"),
+      records(Counter(registry, "sluice_compactor_applied_records_total", "Records applied")),
+      bytes(Counter(registry, "sluice_compactor_applied_bytes_total",
+                    "Bytes of records applied, as encoded")),
+      no_effect_adds(NoEffectCounter(registry, "add")),
+      no_effect_updates(NoEffectCounter(registry, "update")),
+      no_effect_deletes(NoEffectCounter(registry, "delete")),
+      read_seconds(
+          Seconds(registry, "sluice_compactor_read_seconds", "Reading one batch from the log")),
+      embed_seconds(Seconds(registry, "sluice_compactor_embed_seconds",
+                            "Embedding the new texts among a few MiB of rows")),
+      embedded(
+          Counter(registry, "sluice_compactor_embedded_documents_total", "Documents embedded")),
+      garbage_objects(Counter(registry, "sluice_compactor_garbage_objects_total",
+                              "Objects deleted that nothing refers to any more")),
+      claim_failures(Counter(registry, "sluice_compactor_claim_failures_total",
+                             "Claims that the log did not answer")) {}
+
+}  // namespace sluice::compactor

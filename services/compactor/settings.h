@@ -1,0 +1,27 @@
+// The compactor's settings, each declared once.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/server/settings.h"
+
+namespace sluice::compactor {
+
+struct CompactorSettings {
+  std::string log_address;
+  std::string objects;
+  uint64_t workers = 0;
+  uint64_t merge_workers = 0;
+  uint64_t lease_ms = 0;
+  uint64_t claim_wait_ms = 0;
+  uint64_t batch_bytes = 0;
+  uint64_t batch_records = 0;
+  uint64_t cache_bytes = 0;
+  uint64_t garbage_interval_ms = 0;
+  std::string fault;
+
+  void Declare(server::Settings& settings, std::string default_log_address);
+};
+
+}  // namespace sluice::compactor

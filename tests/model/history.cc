@@ -1,0 +1,58 @@
+#include "tests/model/history.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace sluice::model {
+
+void History::Wrote(SeqId first, std::vector<v1::OperationRecord> records) {
+  MutexLock lock(mutex_);
+  SeqId at = first;
+  for (v1::OperationRecord& record : records) {
+    if (!records_.emplace(at, std::move(record)).second) {
+      errors_.push_back(absl::StrCat("SeqId ", at.value, " was given twice"));
+    }
+    acknowledged_ = std::max(acknowledged_, at);
+    ++at.value;
+  }
+}
+
+SeqId History::acknowledged() const {
+  MutexLock lock(mutex_);
+  return acknowledged_;
+}
+
+void History::Saw(SeqId as_of, std::string read, Check check) {
+  MutexLock lock(mutex_);
+  reads_.emplace(as_of, Read{std::move(read), std::move(check)});
+}
+
+std::vector<std::string> History::Replay(Model* model) const {
+  MutexLock lock(mutex_);
+  std::vector<std::string> errors = errors_;
+  auto read = reads_.begin();
+  const auto check_reads_at_tail = [&] {
+    for (; read != reads_.end() && read->first == model->tail(); ++read) {
+      const std::string difference = read->second.check(*model);
+      if (difference.empty()) continue;
+      errors.push_back(
+          absl::StrCat(read->second.what, "\n    as of ", model->tail().value, ": ", difference));
+    }
+  };
+  check_reads_at_tail();
+  for (const auto& [seq_id, record] : records_) {
+    if (seq_id.value != model->tail().value + 1) {
+      errors.push_back(absl::StrCat("no write got SeqId ", model->tail().value + 1));
+      return errors;
+    }
+    model->Apply(record);
+    check_reads_at_tail();
+  }
+  if (read != reads_.end())
+    errors.push_back(read->second.what + "\n    as of a SeqId that no write got");
+  return errors;
+}
+
+}  // namespace sluice::model

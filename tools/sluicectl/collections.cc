@@ -1,0 +1,137 @@
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
+#include "tools/sluicectl/commands.h"
+#include "tools/sluicectl/text.h"
+
+namespace sluice::ctl {
+namespace {
+
+std::string EmbedderName(const v1::Collection& collection) {
+  const std::string& kind = collection.schema().embedder().kind();
+  return kind.empty() ? "none" : kind;
+}
+
+std::string DimensionText(uint32_t dimension) {
+  return dimension == 0 ? "open" : absl::StrCat(dimension);
+}
+
+std::string Description(const v1::Collection& c, const v1::DescribeLogResponse& log) {
+  const std::vector<std::vector<std::string>> rows = {
+      {"id", c.id()},
+      {"name", absl::StrCat(c.tenant(), " / ", c.database(), " / ", c.name())},
+      {"created", absl::StrCat(Time(c.created_time_us()), " UTC")},
+      {"schema", absl::StrCat(DimensionText(log.dimension()), " dimensions, ",
+                              MetricName(c.schema().metric()), ", embedder ", EmbedderName(c))},
+      {"settings", absl::StrCat("version ", c.version(), ": compaction at ",
+                                Bytes(c.settings().compaction().max_bytes()), " or ",
+                                c.settings().compaction().max_age_ms(), " ms, backlog up to ",
+                                Bytes(c.settings().max_backlog_bytes()))},
+      {"rows", absl::StrCat(Grouped(log.live_count()), " in segments")},
+      {"log", absl::StrCat("tail ", Grouped(log.tail_seq_id()), ", applied ",
+                           Grouped(log.applied_seq_id()), ", trimmed ", Grouped(log.trim_seq_id()),
+                           ", incarnation ", IncarnationText(log.incarnation()))},
+      {"unapplied", absl::StrCat(Grouped(log.tail_seq_id() - log.applied_seq_id()), " records, ",
+                                 Bytes(log.unapplied_bytes()))},
+      {"no effect",
+       absl::StrCat(Grouped(log.no_effect().adds()), " adds, ", Grouped(log.no_effect().updates()),
+                    " updates, ", Grouped(log.no_effect().deletes()), " deletes")},
+      {"failures",
+       absl::StrCat(log.failures(), log.failures() > 0 ? ": " : "", log.last_failure())},
+  };
+  std::string out;
+  for (const auto& row : rows)
+    absl::StrAppend(&out, row[0], std::string(11 - row[0].size(), ' '), row[1], "\n");
+
+  std::vector<std::vector<std::string>> segments;
+  for (const v1::SegmentInfo& s : log.segments()) {
+    segments.push_back(
+        {absl::StrCat(s.token(), "/", s.number()),
+         absl::StrCat(Grouped(s.after_seq_id() + 1), "..", Grouped(s.up_to_seq_id())),
+         Grouped(s.entries()), Grouped(s.rows()), Grouped(s.vectors()), Bytes(s.bytes())});
+  }
+  absl::StrAppend(&out, "segments   ", segments.size(), "\n");
+  if (segments.empty()) return out;
+  return out + Table({{"SEGMENT"},
+                      {"SEQIDS"},
+                      {"ENTRIES", true},
+                      {"ROWS", true},
+                      {"VECTORS", true},
+                      {"SIZE", true}},
+                     segments);
+}
+
+}  // namespace
+
+absl::Status CreateCollection(Session& session, const CreateArguments& arguments) {
+  v1::CreateCollectionRequest request;
+  request.set_tenant(session.flags.tenant);
+  request.set_database(session.flags.database);
+  request.set_name(arguments.name);
+  v1::CollectionSchema& schema = *request.mutable_schema();
+  schema.set_dimension(arguments.dimension);
+  v1::Metric metric = v1::METRIC_UNSPECIFIED;
+  v1::Metric_Parse(absl::StrCat("METRIC_", absl::AsciiStrToUpper(arguments.metric)), &metric);
+  schema.set_metric(metric);
+  if (arguments.embedder != "none") schema.mutable_embedder()->set_kind(arguments.embedder);
+  v1::CollectionSettings& settings = *request.mutable_settings();
+  settings.mutable_compaction()->set_max_bytes(arguments.max_bytes);
+  settings.mutable_compaction()->set_max_age_ms(arguments.max_age_ms);
+  settings.set_max_backlog_bytes(arguments.max_backlog_bytes);
+  request.set_get_or_create(arguments.get_or_create);
+
+  SLUICE_ASSIGN_OR_RETURN(const v1::CreateCollectionResponse response,
+                          session.catalog.Create(std::move(request)));
+  Json json = CollectionJson(response.collection());
+  json["created"] = response.created();
+  session.Print(json, [&] {
+    return absl::StrCat(response.created() ? "created " : "exists already: ",
+                        response.collection().name(), " (", response.collection().id(), ")\n");
+  });
+  return absl::OkStatus();
+}
+
+absl::Status ListCollections(Session& session, bool all) {
+  v1::ListCollectionsRequest request;
+  request.set_tenant(all ? "*" : session.flags.tenant);
+  request.set_database(all ? "*" : session.flags.database);
+  request.set_page_size(1'000);
+  Json json = Json::array();
+  std::vector<std::vector<std::string>> rows;
+  do {
+    SLUICE_ASSIGN_OR_RETURN(v1::ListCollectionsResponse page, session.catalog.List(request));
+    for (const v1::Collection& c : page.collections()) {
+      json.push_back(CollectionJson(c));
+      rows.push_back({c.tenant(), c.database(), c.name(), c.id(),
+                      DimensionText(c.schema().dimension()), MetricName(c.schema().metric()),
+                      EmbedderName(c)});
+    }
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  session.Print({{"collections", json}}, [&] {
+    return Table(
+        {{"TENANT"}, {"DATABASE"}, {"NAME"}, {"ID"}, {"DIMENSION", true}, {"METRIC"}, {"EMBEDDER"}},
+        rows);
+  });
+  return absl::OkStatus();
+}
+
+absl::Status DescribeCollection(Session& session, const std::string& name) {
+  SLUICE_ASSIGN_OR_RETURN(const v1::Collection collection, session.Find(name));
+  SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, session.Describe(collection));
+  Json json = CollectionJson(collection);
+  json.update(LogJson(log));
+  session.Print(json, [&] { return Description(collection, log); });
+  return absl::OkStatus();
+}
+
+absl::Status DeleteCollection(Session& session, const std::string& name) {
+  SLUICE_ASSIGN_OR_RETURN(const v1::Collection collection,
+                          session.catalog.Delete(session.Ref(name)));
+  session.Print(CollectionJson(collection), [&] {
+    return absl::StrCat("deleted ", collection.name(), " (", collection.id(), ")\n");
+  });
+  return absl::OkStatus();
+}
+
+}  // namespace sluice::ctl
