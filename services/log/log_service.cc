@@ -54,9 +54,9 @@ absl::StatusOr<std::string> Pull(const Shard& shard, const v1::PullLogsRequest& 
   std::string message;
   if (start < end) {
     AppendReader reader(snapshot, collection, start, end);
-    SLUICE_ASSIGN_OR_RETURN(
-        const Filled filled,
-        AppendFiller(reader).Fill(v1::PullLogsResponse::kAppendsFieldNumber, limits, &message));
+    SLUICE_RETURN_IF_ERROR(AppendFiller(reader)
+                               .Fill(v1::PullLogsResponse::kAppendsFieldNumber, limits, &message)
+                               .status());
   }
   v1::PullLogsResponse fields;
   fields.set_tail_seq_id(log.tail());
