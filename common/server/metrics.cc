@@ -2,12 +2,12 @@
 
 #include <dirent.h>
 #include <prometheus/metric_family.h>
+#include <re2/re2.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
-#include <regex>
 #include <sstream>
 
 #include "absl/strings/match.h"
@@ -67,11 +67,11 @@ prometheus::Histogram::BucketBoundaries LatencyBuckets() {
 
 std::vector<std::string> LintMetrics(const prometheus::Registry& registry,
                                      const std::string& service) {
-  static const std::regex base_unit(".*(seconds|bytes|[a-z]s)");
-  static const std::regex gauge_unit(".*(seconds|bytes|ratio|info|[a-z]s)");
-  static const std::regex scaled(
+  static const RE2 base_unit(".*(seconds|bytes|[a-z]s)");
+  static const RE2 gauge_unit(".*(seconds|bytes|ratio|info|[a-z]s)");
+  static const RE2 scaled(
       ".*_(ns|us|ms|micros|millis|minutes|hours|kib|mib|gib|kb|mb|gb|percent)(_.*)?");
-  const std::regex shape("sluice_" + service + "(_[a-z0-9]+)+");
+  const RE2 shape("sluice_" + service + "(_[a-z0-9]+)+");
 
   std::vector<std::string> complaints;
   for (const MetricFamily& family : registry.Collect()) {
@@ -79,9 +79,9 @@ std::vector<std::string> LintMetrics(const prometheus::Registry& registry,
       complaints.push_back(
           absl::StrCat(family.name, ": ", absl::string_view(what.data(), what.size())));
     };
-    if (!std::regex_match(family.name, shape))
+    if (!RE2::FullMatch(family.name, shape))
       complain("is not sluice_" + service + "_<what>_<unit> in lower case");
-    if (std::regex_match(family.name, scaled))
+    if (RE2::FullMatch(family.name, scaled))
       complain("is not in a base unit (seconds, bytes, ratio)");
     if (family.help.empty()) complain("has no help");
     const bool total = absl::EndsWith(family.name, "_total");
@@ -90,11 +90,11 @@ std::vector<std::string> LintMetrics(const prometheus::Registry& registry,
         if (!total) complain("is a counter and does not end in _total");
         break;
       case MetricType::Histogram:
-        if (!std::regex_match(family.name, base_unit)) complain("is a histogram without a unit");
+        if (!RE2::FullMatch(family.name, base_unit)) complain("is a histogram without a unit");
         break;
       default:
         if (total) complain("ends in _total and is not a counter");
-        if (!std::regex_match(family.name, gauge_unit)) complain("is a gauge without a unit");
+        if (!RE2::FullMatch(family.name, gauge_unit)) complain("is a gauge without a unit");
     }
   }
   return complaints;

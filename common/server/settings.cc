@@ -1,5 +1,6 @@
 #include "common/server/settings.h"
 
+#include <re2/re2.h>
 #include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
@@ -8,7 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <regex>
 #include <set>
 #include <sstream>
 
@@ -42,11 +42,11 @@ std::string VariableName(std::string_view name) {
 // Variables that are not settings: those of tests, and those that Kubernetes puts into every pod of
 // a namespace for a Service called sluice-something.
 bool IsForeignVariable(const std::string& variable) {
-  static const std::regex foreign(
+  static const RE2 foreign(
       "SLUICE_TEST_.*|SLUICE_.*_SERVICE_HOST=.*|SLUICE_.*_SERVICE_PORT(_\\w+)?=\\d+|"
       "SLUICE_.*_PORT(_\\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|"
       "SLUICE_.*_PORT_\\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*");
-  return std::regex_match(variable, foreign);
+  return RE2::FullMatch(variable, foreign);
 }
 
 std::string Quoted(const std::string& text) {
