@@ -10,16 +10,19 @@
 namespace sluice::log {
 namespace {
 
-// Null for an unknown kind.
-pb::LeaseState* LeaseOf(Log& log, v1::LeaseKind kind) {
-  switch (kind) {
-    case v1::LEASE_KIND_COMPACTION:
-      return log.state.mutable_compaction_lease();
-    case v1::LEASE_KIND_MERGE:
-      return log.state.mutable_merge_lease();
-    default:
-      return nullptr;
-  }
+bool IsKind(v1::LeaseKind kind) {
+  return kind == v1::LEASE_KIND_COMPACTION || kind == v1::LEASE_KIND_MERGE;
+}
+
+// The lease of a known kind; one that is not held has no token. (Not by mutable_...: a refused
+// command leaves the state as it is, to the byte.)
+const pb::LeaseState& LeaseOf(const Log& log, v1::LeaseKind kind) {
+  return kind == v1::LEASE_KIND_MERGE ? log.state.merge_lease() : log.state.compaction_lease();
+}
+
+pb::LeaseState& MutableLeaseOf(Log& log, v1::LeaseKind kind) {
+  return kind == v1::LEASE_KIND_MERGE ? *log.state.mutable_merge_lease()
+                                      : *log.state.mutable_compaction_lease();
 }
 
 absl::Status Invalid(std::string_view field, std::string_view what) {
@@ -53,20 +56,21 @@ absl::Status CheckSegment(const v1::SegmentInfo& segment, uint64_t token,
 
 Result LogMachine::Claim(const pb::Claim& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
-  pb::LeaseState* const lease = LeaseOf(*log, command.kind());
-  if (!lease) return Invalid("kinds", "unknown kind of lease");
+  if (!IsKind(command.kind())) return Invalid("kinds", "unknown kind of lease");
   const bool compaction = command.kind() == v1::LEASE_KIND_COMPACTION;
   const int64_t due = compaction ? log->state.compaction_due_us() : log->state.merge_due_us();
-  const bool held = lease->token() != 0 && lease->expires_us() > now();
+  const pb::LeaseState& before = LeaseOf(*log, command.kind());
+  const bool held = before.token() != 0 && before.expires_us() > now();
   ClaimAnswer answer;
   if (held || due == 0 || due > now()) return answer;
 
-  SLUICE_RETURN_IF_ERROR(EndLease(*log, lease));
+  SLUICE_RETURN_IF_ERROR(EndLease(*log, command.kind()));
   const uint64_t token = log->state.last_token() + 1;
   log->state.set_last_token(token);
-  lease->set_token(token);
-  lease->set_worker(command.worker());
-  lease->set_expires_us(now() + int64_t{command.lease_ms()} * 1000);
+  pb::LeaseState& lease = MutableLeaseOf(*log, command.kind());
+  lease.set_token(token);
+  lease.set_worker(command.worker());
+  lease.set_expires_us(now() + int64_t{command.lease_ms()} * 1000);
   pb::TokenState state;
   state.set_kind(command.kind());
   PutToken(*log, token, state);
@@ -79,23 +83,26 @@ Result LogMachine::Claim(const pb::Claim& command) {
   answer.granted = true;
   answer.token = LeaseToken(token);
   answer.incarnation = Incarnation(shard_.incarnation());
-  answer.expires_us = lease->expires_us();
+  answer.expires_us = lease.expires_us();
   return answer;
 }
 
 Result LogMachine::Renew(const pb::Renew& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
   SLUICE_RETURN_IF_ERROR(CheckIncarnation(command.incarnation()));
-  pb::LeaseState* const lease = LeaseOf(*log, command.kind());
-  if (!lease || command.token() == 0 || lease->token() != command.token()) return LeaseLost();
-  lease->set_expires_us(now() + int64_t{command.lease_ms()} * 1000);
+  if (!IsKind(command.kind())) return Invalid("lease.kind", "unknown kind of lease");
+  if (command.token() == 0 || LeaseOf(*log, command.kind()).token() != command.token()) {
+    return LeaseLost();
+  }
+  const int64_t expires_us = now() + int64_t{command.lease_ms()} * 1000;
+  MutableLeaseOf(*log, command.kind()).set_expires_us(expires_us);
   if (command.kind() == v1::LEASE_KIND_COMPACTION) {
     UpdateCompactionDue(*log, /*afresh=*/false);
   } else {
     UpdateMergeDue(*log, /*afresh=*/false);
   }
   table_.Touch(*log);
-  return RenewAnswer{lease->expires_us()};
+  return RenewAnswer{expires_us};
 }
 
 Result LogMachine::Commit(const pb::Commit& command) {
@@ -103,8 +110,7 @@ Result LogMachine::Commit(const pb::Commit& command) {
   const v1::Lease& named = request.lease();
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
   SLUICE_RETURN_IF_ERROR(CheckIncarnation(named.incarnation()));
-  pb::LeaseState* const lease = LeaseOf(*log, named.kind());
-  if (!lease) return Invalid("lease.kind", "unknown kind of lease");
+  if (!IsKind(named.kind())) return Invalid("lease.kind", "unknown kind of lease");
   SLUICE_ASSIGN_OR_RETURN(std::optional<pb::TokenState> token, FindToken(*log, named.token()));
   if (!token || token->kind() != named.kind()) return LeaseLost();
   // A repeated commit gets its first answer, also when the lease has ended since.
@@ -112,7 +118,7 @@ Result LogMachine::Commit(const pb::Commit& command) {
     return token->last_answer();
   }
   // The fence: only the token granted last may commit.
-  if (token->ended() || lease->token() != named.token()) return LeaseLost();
+  if (token->ended() || LeaseOf(*log, named.kind()).token() != named.token()) return LeaseLost();
   if (request.number() != token->last_number() + 1) {
     return MakeError(
         Reason::COMMIT_OUT_OF_ORDER,
@@ -238,19 +244,19 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
 Result LogMachine::Release(const pb::Release& command) {
   const v1::ReleaseRequest& request = command.request();
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
-  pb::LeaseState* const lease = LeaseOf(*log, request.lease().kind());
-  const bool current = lease && request.lease().token() != 0 &&
-                       lease->token() == request.lease().token() &&
-                       CheckIncarnation(request.lease().incarnation()).ok();
+  const v1::Lease& named = request.lease();
+  const bool current = IsKind(named.kind()) && named.token() != 0 &&
+                       LeaseOf(*log, named.kind()).token() == named.token() &&
+                       CheckIncarnation(named.incarnation()).ok();
   if (!current) return Done{};
-  SLUICE_RETURN_IF_ERROR(EndLease(*log, lease));
+  SLUICE_RETURN_IF_ERROR(EndLease(*log, named.kind()));
   pb::LogState& state = log->state;
   if (request.reason() == v1::RELEASE_REASON_COLLECTION) {
     state.set_failures(state.failures() + 1);
     state.set_last_failure(request.message());
   }
   const int64_t retry_after = now() + int64_t{request.retry_after_ms()} * 1000;
-  if (request.lease().kind() == v1::LEASE_KIND_COMPACTION) {
+  if (named.kind() == v1::LEASE_KIND_COMPACTION) {
     state.set_retry_after_us(retry_after);
     UpdateCompactionDue(*log, /*afresh=*/true);
   } else {
@@ -277,11 +283,15 @@ void LogMachine::PutToken(const Log& log, uint64_t token, const pb::TokenState& 
   rows_.Put(TokenKey(log.id, LeaseToken(token)), state.SerializeAsString());
 }
 
-absl::Status LogMachine::EndLease(Log& log, pb::LeaseState* lease) {
-  const uint64_t token = lease->token();
+absl::Status LogMachine::EndLease(Log& log, v1::LeaseKind kind) {
+  const uint64_t token = LeaseOf(log, kind).token();
   if (token == 0) return absl::OkStatus();
   SLUICE_ASSIGN_OR_RETURN(std::optional<pb::TokenState> state, FindToken(log, token));
-  lease->Clear();
+  if (kind == v1::LEASE_KIND_MERGE) {
+    log.state.clear_merge_lease();
+  } else {
+    log.state.clear_compaction_lease();
+  }
   if (!state) return absl::OkStatus();
   state->set_ended(true);
   PutToken(log, token, *state);

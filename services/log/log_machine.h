@@ -59,8 +59,8 @@ class LogMachine {
                                        const v1::MergeWork& work);
   absl::StatusOr<std::optional<pb::TokenState>> FindToken(const Log& log, uint64_t token);
   void PutToken(const Log& log, uint64_t token, const pb::TokenState& state);
-  // Ends the lease's token, if it has one.
-  absl::Status EndLease(Log& log, pb::LeaseState* lease);
+  // Ends the lease of this kind and its token, if there is one.
+  absl::Status EndLease(Log& log, v1::LeaseKind kind);
 
   // Bring the due rows in line with the log's state.
   void UpdateCompactionDue(Log& log, bool afresh);

@@ -152,6 +152,8 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   db.keep_log_file_num = 4;
   db.max_log_file_size = 4 << 20;
   db.skip_stats_update_on_db_open = true;
+  // Shard::Stop flushes; a store that cannot be written must not hold up its closing.
+  db.avoid_flush_during_shutdown = true;
   db.listeners.push_back(std::make_shared<Listener>(store.get()));
 
   db.write_buffer_size = options.memtable_bytes;

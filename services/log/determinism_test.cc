@@ -1,0 +1,288 @@
+// Same commands in the same order: the same logical rows, however they were grouped, and wherever
+// the store was closed, lost its memtable and replayed.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <deque>
+#include <map>
+#include <random>
+
+#include "absl/strings/escaping.h"
+#include "services/log/machine_harness.h"
+#include "services/log/reader.h"
+#include "services/log/test_support.h"
+
+namespace sluice::log {
+namespace {
+
+// Writes plausible commands, most of which succeed and some of which are refused. What it needs to
+// know, it reads from the machine it runs against.
+class RandomCommands {
+ public:
+  RandomCommands(uint32_t seed, MachineHarness& machine) : random_(seed), machine_(machine) {
+    for (int i = 0; i < 3; ++i) ids_.push_back(CollectionId(RandomUuid()));
+  }
+
+  Command Next() {
+    CollectionId& place = ids_[Below(ids_.size())];
+    const CollectionId id = place;
+    const std::string id_bytes(id.view());
+    pb::Command command;
+    switch (Below(16)) {
+      case 0:
+        return OpenLogOf(id);
+      case 1:
+      case 15:
+        return Catalog(id);
+      case 2:
+        if (Below(6) > 0) return Push(id);
+        command.mutable_delete_log()->set_collection_id(id_bytes);
+        place = CollectionId(RandomUuid());
+        break;
+      case 3:
+      case 4: {
+        auto& claim = *command.mutable_claim();
+        claim.set_collection_id(id_bytes);
+        claim.set_kind(Kind());
+        claim.set_worker("w");
+        claim.set_lease_ms(static_cast<uint32_t>(Below(30'000)));
+        break;
+      }
+      case 5:
+      case 6:
+      case 7:
+        *command.mutable_commit() = Commit(id);
+        break;
+      case 8: {
+        auto& release = *command.mutable_release();
+        release.set_collection_id(id_bytes);
+        *release.mutable_request()->mutable_lease() = Lease(id, Kind());
+        release.mutable_request()->set_reason(static_cast<v1::ReleaseReason>(1 + Below(4)));
+        release.mutable_request()->set_retry_after_ms(static_cast<uint32_t>(Below(3000)));
+        break;
+      }
+      case 9: {
+        auto& trim = *command.mutable_trim();
+        trim.set_collection_id(id_bytes);
+        trim.set_up_to_seq_id(Below(State(id).applied() + 2));
+        break;
+      }
+      case 10: {
+        const auto garbage = *ReadGarbage(Snapshot(machine_.store()), INT64_MAX, 20);
+        for (const auto& entry : garbage) command.mutable_collect_garbage()->add_keys(entry.key());
+        break;
+      }
+      case 11: {
+        auto& renew = *command.mutable_renew();
+        renew.set_collection_id(id_bytes);
+        renew.set_kind(Kind());
+        renew.set_token(Lease(id, renew.kind()).token());
+        renew.set_lease_ms(static_cast<uint32_t>(Below(30'000)));
+        break;
+      }
+      case 12: {
+        auto& update = *command.mutable_update_log_settings();
+        update.set_collection_id(id_bytes);
+        update.set_settings_version(1 + Below(10));
+        update.mutable_settings()->mutable_compaction()->set_max_bytes(1 + Below(100'000));
+        break;
+      }
+      default:
+        return Push(id);
+    }
+    return Command(command);
+  }
+
+  uint64_t Below(uint64_t n) { return std::uniform_int_distribution<uint64_t>(0, n - 1)(random_); }
+
+ private:
+  // All from the seed, so that a run can be repeated.
+  Uuid RandomUuid() {
+    Uuid uuid;
+    for (uint8_t& byte : uuid.bytes) byte = static_cast<uint8_t>(Below(256));
+    return uuid;
+  }
+  RequestId NewRequestId() {
+    RequestId id(RandomUuid());
+    const int64_t ms = machine_.time_us / 1000;
+    for (int i = 0; i < 6; ++i) id.bytes[i] = static_cast<uint8_t>(ms >> (40 - 8 * i));
+    return id;
+  }
+
+  v1::LeaseKind Kind() { return Below(3) == 0 ? v1::LEASE_KIND_MERGE : v1::LEASE_KIND_COMPACTION; }
+
+  pb::LogState State(const CollectionId& id) {
+    return ReadLog(Snapshot(machine_.store()), id).value_or(pb::LogState());
+  }
+
+  Command Push(const CollectionId& id) {
+    if (!pushed_.empty() && Below(4) == 0) return pushed_[Below(pushed_.size())];
+    const uint32_t dimension = Below(10) == 0 ? 3 : 2;
+    std::vector<v1::OperationRecord> records;
+    for (uint64_t i = Below(3); i < 3; ++i) {
+      records.push_back(Record("id" + std::to_string(Below(50)), std::string(Below(9000), 'd'),
+                               Below(5) == 0 ? dimension : 0));
+    }
+    const RequestId request_id = Below(5) == 0 ? RequestId() : NewRequestId();
+    pushed_.push_back(PushOf(id, request_id, records));
+    if (pushed_.size() > 50) pushed_.pop_front();
+    return pushed_.back();
+  }
+
+  v1::Lease Lease(const CollectionId& id, v1::LeaseKind kind) {
+    const pb::LogState state = State(id);
+    v1::Lease lease;
+    lease.set_kind(kind);
+    lease.set_token(Below(5) == 0                  ? state.last_token()
+                    : kind == v1::LEASE_KIND_MERGE ? state.merge_lease().token()
+                                                   : state.compaction_lease().token());
+    return lease;
+  }
+
+  pb::Commit Commit(const CollectionId& id) {
+    const pb::LogState state = State(id);
+    pb::Commit commit;
+    commit.set_collection_id(std::string(id.view()));
+    auto& request = *commit.mutable_request();
+    const v1::LeaseKind kind = Kind();
+    *request.mutable_lease() = Lease(id, kind);
+    const uint64_t token = request.lease().token();
+    pb::TokenState last;
+    const auto row = *Snapshot(machine_.store()).Get(TokenKey(id, LeaseToken(token)));
+    EXPECT_TRUE(last.ParseFromString(row.value_or("")));
+    request.set_number(last.last_number() + (Below(6) == 0 ? 0 : 1));
+    v1::SegmentInfo segment;
+    segment.set_token(token);
+    segment.set_number(request.number());
+    segment.set_entries(1 + Below(100));
+    if (kind == v1::LEASE_KIND_COMPACTION) {
+      auto& work = *request.mutable_compaction();
+      work.set_from_seq_id(state.applied());
+      work.set_to_seq_id(state.applied() + 1 + Below(state.tail() - state.applied() + 1));
+      work.set_live_delta(static_cast<int64_t>(Below(5)) - 1);
+      segment.set_after_seq_id(work.from_seq_id());
+      segment.set_up_to_seq_id(work.to_seq_id());
+      if (Below(4) != 0) *work.mutable_segment() = segment;
+      return commit;
+    }
+    const auto segments = *ReadSegments(Snapshot(machine_.store()), id);
+    auto& work = *request.mutable_merge();
+    if (segments.size() < 2) return commit;
+    const size_t first = Below(segments.size() - 1);
+    *work.add_inputs() = segments[first];
+    *work.add_inputs() = segments[first + 1];
+    segment.set_after_seq_id(segments[first].after_seq_id());
+    segment.set_up_to_seq_id(segments[first + 1].up_to_seq_id());
+    if (Below(4) != 0) *work.mutable_output() = segment;
+    return commit;
+  }
+
+  Command Catalog(const CollectionId& id) {
+    pb::Command command;
+    const std::string id_bytes(id.view());
+    switch (Below(6)) {
+      case 0: {
+        auto& collection = *command.mutable_create_collection()->mutable_collection();
+        collection.set_id(id.ToString());
+        collection.set_tenant("t");
+        collection.set_database("d");
+        collection.set_name("n" + std::to_string(Below(8)));
+        command.mutable_create_collection()->set_get_or_create(Below(2) == 0);
+        break;
+      }
+      case 1:
+      case 15:
+        command.mutable_activate_collection()->set_collection_id(id_bytes);
+        break;
+      case 2: {
+        auto& update = *command.mutable_update_settings();
+        update.set_collection_id(id_bytes);
+        update.mutable_settings()->set_max_backlog_bytes(Below(1000));
+        update.set_expected_version(Below(3));
+        break;
+      }
+      case 3:
+        if (Below(4) == 0)
+          command.mutable_begin_delete()->set_collection_id(id_bytes);
+        else
+          command.mutable_activate_collection()->set_collection_id(id_bytes);
+        break;
+      default:
+        command.mutable_finish_delete()->set_collection_id(id_bytes);
+    }
+    return Command(command);
+  }
+
+  std::mt19937 random_;
+  MachineHarness& machine_;
+  std::vector<CollectionId> ids_;
+  std::deque<Command> pushed_;
+};
+
+// Applies `commands` in groups of random size; now and then flushes, or reopens without flushing
+// and replays from the applied position that it finds.
+void ApplyOtherwise(const std::vector<Command>& commands, uint32_t seed, MachineHarness& machine) {
+  std::mt19937 random(seed);
+  std::vector<size_t> group_ends{0};  // by position
+  size_t next = 0;
+  while (next < commands.size()) {
+    const size_t size = std::min<size_t>(1 + random() % 40, commands.size() - next);
+    machine.ApplyStamped(std::span(commands).subspan(next, size));
+    next += size;
+    group_ends.resize(machine.position());
+    group_ends.push_back(next);
+    if (random() % 8 == 0) {
+      ASSERT_TRUE(machine.store().Flush().ok());
+    }
+    if (random() % 10 == 0) {
+      machine.Reopen();
+      next = group_ends[machine.position()];
+    }
+  }
+}
+
+TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedAndReplayed) {
+  const char* given = std::getenv("SLUICE_SEED");
+  const uint32_t seed = given ? static_cast<uint32_t>(std::stoul(given)) : std::random_device()();
+  SCOPED_TRACE("repeat with SLUICE_SEED=" + std::to_string(seed));
+  MachineHarness first;
+  RandomCommands random(seed, first);
+  std::vector<Command> commands;
+  pb::Command configure;
+  configure.mutable_configure_shard()->set_incarnation(7);
+  *configure.mutable_configure_shard()->mutable_policy() = first.policy;
+  std::map<int, int> accepted;  // by kind of command; 0: push
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    first.time_us += static_cast<int64_t>(random.Below(4)) * 700'000;
+    Command command = i == 0 ? Command(configure) : random.Next();
+    command.Stamp(first.time_us);
+    commands.push_back(std::move(command));
+    const bool ok = first.ApplyStamped(std::span(commands).last(1)).front().ok();
+    const auto view = DecodeCommand(commands.back().head(), commands.back().records());
+    const auto* change = std::get_if<pb::Command>(&view->change);
+    if (ok) ++accepted[change ? static_cast<int>(change->change_case()) : 0];
+    refused += ok ? 0 : 1;
+  }
+  EXPECT_GT(refused, 100);
+  EXPECT_GE(accepted.size(), 13) << "too few kinds of commands were accepted";
+  EXPECT_GT(accepted[pb::Command::kCommit], 10);
+
+  MachineHarness second;
+  ApplyOtherwise(commands, seed + 1, second);
+  const auto rows = first.LogicalRows();
+  const auto other_rows = second.LogicalRows();
+  for (const auto& [key, value] : rows) {
+    const auto other = other_rows.find(key);
+    EXPECT_TRUE(other != other_rows.end() && other->second == value)
+        << "row " << key[0] << " " << absl::BytesToHexString(key) << "\n"
+        << absl::BytesToHexString(value.substr(0, 200)) << "\n"
+        << (other == other_rows.end() ? "missing"
+                                      : absl::BytesToHexString(other->second.substr(0, 200)));
+  }
+  EXPECT_EQ(rows.size(), other_rows.size());
+  EXPECT_EQ(first.shard().time_us(), second.shard().time_us());
+}
+
+}  // namespace
+}  // namespace sluice::log

@@ -1,0 +1,620 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "common/errors/errors.h"
+#include "services/log/append_reader.h"
+#include "services/log/due.h"
+#include "services/log/machine_harness.h"
+#include "services/log/reader.h"
+#include "services/log/test_support.h"
+
+namespace sluice::log {
+namespace {
+
+constexpr int64_t kMs = 1000;
+constexpr int64_t kSecond = 1'000'000;
+
+class LogMachineTest : public testing::Test {
+ protected:
+  LogMachineTest() {
+    machine_.Configure();
+    EXPECT_TRUE(machine_.Apply(OpenLogOf(id_)).ok());
+  }
+
+  Result Push(const std::vector<v1::OperationRecord>& records, const RequestId& request_id = {},
+              Incarnation incarnation = Incarnation(0)) {
+    return machine_.Apply(PushOf(id_, request_id, records, incarnation));
+  }
+  RequestId NewRequestId(int64_t ahead_ms = 0) {
+    return RequestId(Uuid::TimeOrdered(machine_.time_us / kMs + ahead_ms));
+  }
+  pb::LogState State() { return *ReadLog(Snapshot(machine_.store()), id_); }
+
+  ClaimAnswer Claim(v1::LeaseKind kind = v1::LEASE_KIND_COMPACTION, uint32_t lease_ms = 30'000) {
+    pb::Command command;
+    auto& claim = *command.mutable_claim();
+    claim.set_collection_id(std::string(id_.view()));
+    claim.set_kind(kind);
+    claim.set_worker("worker");
+    claim.set_lease_ms(lease_ms);
+    return std::get<ClaimAnswer>(*machine_.Apply(Command(command)));
+  }
+  v1::Lease LeaseOf(const ClaimAnswer& claim, v1::LeaseKind kind = v1::LEASE_KIND_COMPACTION) {
+    v1::Lease lease;
+    lease.set_collection_id(id_.ToString());
+    lease.set_kind(kind);
+    lease.set_token(claim.token.value);
+    lease.set_incarnation(claim.incarnation.value);
+    return lease;
+  }
+  Result Commit(const v1::CommitRequest& request) {
+    pb::Command command;
+    command.mutable_commit()->set_collection_id(std::string(id_.view()));
+    *command.mutable_commit()->mutable_request() = request;
+    return machine_.Apply(Command(command));
+  }
+  // With a segment of `entries` entries, or none if that is 0.
+  v1::CommitRequest CompactionOf(const ClaimAnswer& claim, uint64_t number, uint64_t from,
+                                 uint64_t to, uint64_t entries = 1) {
+    v1::CommitRequest request;
+    *request.mutable_lease() = LeaseOf(claim);
+    request.set_number(number);
+    auto& work = *request.mutable_compaction();
+    work.set_from_seq_id(from);
+    work.set_to_seq_id(to);
+    work.set_live_delta(static_cast<int64_t>(entries));
+    if (entries > 0) *work.mutable_segment() = SegmentOf(claim, number, from, to, entries);
+    return request;
+  }
+  static v1::SegmentInfo SegmentOf(const ClaimAnswer& claim, uint64_t number, uint64_t after,
+                                   uint64_t up_to, uint64_t entries) {
+    v1::SegmentInfo segment;
+    segment.set_token(claim.token.value);
+    segment.set_number(number);
+    segment.set_after_seq_id(after);
+    segment.set_up_to_seq_id(up_to);
+    segment.set_entries(entries);
+    segment.set_rows(entries);
+    return segment;
+  }
+  Result Release(const v1::Lease& lease, v1::ReleaseReason reason = v1::RELEASE_REASON_DONE,
+                 uint32_t retry_after_ms = 0) {
+    pb::Command command;
+    command.mutable_release()->set_collection_id(std::string(id_.view()));
+    auto& request = *command.mutable_release()->mutable_request();
+    *request.mutable_lease() = lease;
+    request.set_reason(reason);
+    request.set_retry_after_ms(retry_after_ms);
+    request.set_message("why");
+    return machine_.Apply(Command(command));
+  }
+  Result Trim(uint64_t up_to) {
+    pb::Command command;
+    command.mutable_trim()->set_collection_id(std::string(id_.view()));
+    command.mutable_trim()->set_up_to_seq_id(up_to);
+    return machine_.Apply(Command(command));
+  }
+  Result Delete() {
+    pb::Command command;
+    command.mutable_delete_log()->set_collection_id(std::string(id_.view()));
+    return machine_.Apply(Command(command));
+  }
+  std::vector<v1::GarbageEntry> Garbage(int64_t in_us = INT64_MAX / 2) {
+    return *ReadGarbage(Snapshot(machine_.store()), machine_.time_us + in_us, 1000);
+  }
+  void Collect(const std::vector<v1::GarbageEntry>& entries) {
+    pb::Command command;
+    for (const auto& entry : entries) command.mutable_collect_garbage()->add_keys(entry.key());
+    ASSERT_TRUE(machine_.Apply(Command(command)).ok());
+  }
+  std::vector<DueKey> Due(DueKind kind) {
+    return *ReadDue(Snapshot(machine_.store()), kind, INT64_MAX, 10);
+  }
+  // Pushes one record and lets the collection come due.
+  void PushAndWait() {
+    ASSERT_TRUE(Push({Record("a")}).ok());
+    machine_.time_us += 11 * kSecond;
+  }
+
+  static Reason ReasonIn(const Result& result) {
+    EXPECT_FALSE(result.ok());
+    EXPECT_EQ(OutcomeOf(result.status()), Outcome::kNotIn);
+    const auto reason = ReasonOf(result.status());
+    EXPECT_TRUE(reason) << result.status();
+    return reason.value_or(Reason::INVALID_REQUEST);
+  }
+
+  const CollectionId id_ = NewCollectionId();
+  MachineHarness machine_;
+};
+
+// ---- Push
+// -----------------------------------------------------------------------------------------------------------------------
+
+TEST_F(LogMachineTest, AppendsGetDenseSeqIdsAndTheTimeOfTheirCommand) {  // invariant 2
+  const auto one = std::get<PushAnswer>(*Push({Record("a"), Record("b")}));
+  machine_.time_us += 7;
+  const auto two = std::get<PushAnswer>(*Push({Record("c")}));
+  EXPECT_EQ(one.first, SeqId(1));
+  EXPECT_EQ(two.first, SeqId(3));
+  EXPECT_EQ(two.tail, SeqId(3));
+  EXPECT_EQ(two.commit_time_us, one.commit_time_us + 7);
+  EXPECT_EQ(State().tail(), 3);
+}
+
+TEST_F(LogMachineTest, ARepeatedAppendGetsTheFirstSeqIdsAndAddsNothing) {  // invariant 3
+  const RequestId request_id = NewRequestId();
+  const auto first = std::get<PushAnswer>(*Push({Record("a"), Record("b")}, request_id));
+  ASSERT_TRUE(Push({Record("c")}).ok());
+  const auto again = std::get<PushAnswer>(*Push({Record("a"), Record("b")}, request_id));
+  EXPECT_TRUE(again.duplicate);
+  EXPECT_EQ(again.first, first.first);
+  EXPECT_EQ(again.count, 2);
+  EXPECT_EQ(again.commit_time_us, first.commit_time_us);
+  EXPECT_EQ(again.tail, SeqId(3));
+}
+
+TEST_F(LogMachineTest, ARepeatWithinTheSameGroupIsADuplicateToo) {  // invariant 3
+  const RequestId request_id = NewRequestId();
+  const auto results = machine_.ApplyGroup(
+      {PushOf(id_, request_id, {Record("a")}), PushOf(id_, request_id, {Record("a")})});
+  EXPECT_FALSE(std::get<PushAnswer>(*results[0]).duplicate);
+  EXPECT_TRUE(std::get<PushAnswer>(*results[1]).duplicate);
+  EXPECT_EQ(State().tail(), 1);
+}
+
+TEST_F(LogMachineTest, ARequestIdWithOtherContentOrInAnotherCollectionIsRefused) {  // invariant 3
+  const RequestId request_id = NewRequestId();
+  ASSERT_TRUE(Push({Record("a")}, request_id).ok());
+  EXPECT_EQ(ReasonIn(Push({Record("b")}, request_id)), Reason::REQUEST_ID_REUSED);
+  const CollectionId other = NewCollectionId();
+  ASSERT_TRUE(machine_.Apply(OpenLogOf(other)).ok());
+  EXPECT_EQ(ReasonIn(machine_.Apply(PushOf(other, request_id, {Record("a")}))),
+            Reason::REQUEST_ID_REUSED);
+}
+
+TEST_F(LogMachineTest, PastTheWindowARequestIdIsRefusedAndItsRowForgotten) {  // invariant 3
+  const RequestId request_id = NewRequestId();
+  ASSERT_TRUE(Push({Record("a")}, request_id).ok());
+  machine_.time_us += machine_.policy.dedupe_window_us() - kMs;
+  EXPECT_TRUE(std::get<PushAnswer>(*Push({Record("a")}, request_id)).duplicate);
+  machine_.time_us += 2 * kMs + kSecond;
+  EXPECT_EQ(ReasonIn(Push({Record("a")}, request_id)), Reason::REQUEST_ID_EXPIRED);
+  EXPECT_FALSE(*Snapshot(machine_.store()).Get(DedupeKey(request_id)));
+  EXPECT_EQ(State().tail(), 1);
+}
+
+TEST_F(LogMachineTest, TheHorizonNeverMovesBackWhenTheWindowGrows) {  // invariant 3
+  const RequestId request_id = NewRequestId();
+  ASSERT_TRUE(Push({Record("a")}, request_id).ok());
+  machine_.time_us += machine_.policy.dedupe_window_us() + kSecond;
+  ASSERT_TRUE(Push({Record("b")}).ok());
+  machine_.policy.set_dedupe_window_us(10 * machine_.policy.dedupe_window_us());
+  machine_.Configure();
+  EXPECT_EQ(ReasonIn(Push({Record("a")}, request_id)), Reason::REQUEST_ID_EXPIRED);
+}
+
+TEST_F(LogMachineTest, ManyExpiredRowsAreForgottenInBoundedSteps) {
+  std::vector<RequestId> ids;
+  std::vector<Command> group;
+  for (int i = 0; i < 700; ++i) {
+    ids.push_back(NewRequestId());
+    group.push_back(PushOf(id_, ids.back(), {Record("a")}));
+  }
+  machine_.ApplyGroup(std::move(group));
+  machine_.time_us += machine_.policy.dedupe_window_us() + 2 * kSecond;
+  const auto left = [&] {
+    const Snapshot snapshot(machine_.store());
+    return std::count_if(ids.begin(), ids.end(), [&](const RequestId& id) {
+      return snapshot.Get(DedupeKey(id))->has_value();
+    });
+  };
+  ASSERT_TRUE(Push({Record("b")}).ok());
+  EXPECT_GT(left(), 0);
+  ASSERT_TRUE(Push({Record("b")}).ok());
+  ASSERT_TRUE(Push({Record("b")}).ok());
+  EXPECT_EQ(left(), 0);
+}
+
+TEST_F(LogMachineTest, ARequestIdMoreThanAMinuteAheadIsRefused) {
+  EXPECT_TRUE(Push({Record("a")}, NewRequestId(59'000)).ok());
+  EXPECT_EQ(
+      ReasonIn(Push({Record("a")}, RequestId(Uuid::TimeOrdered(machine_.time_us / kMs + 62'000)))),
+      Reason::REQUEST_ID_IN_FUTURE);
+}
+
+TEST_F(LogMachineTest, TheFirstVectorDecidesTheDimension) {
+  ASSERT_TRUE(Push({Record("a"), Record("b", "t", 3)}).ok());
+  EXPECT_EQ(State().dimension(), 3);
+  const Result other = Push({Record("c"), Record("d"), Record("e", "t", 4)});
+  EXPECT_EQ(ReasonIn(other), Reason::DIMENSION_MISMATCH);
+  EXPECT_EQ(ErrorMetadata(other.status(), "record"), "2");
+  EXPECT_EQ(State().tail(), 2);
+}
+
+TEST_F(LogMachineTest, TooManyUnappliedBytesAreRefusedAsBacklog) {  // invariant 9
+  pb::Command command;
+  auto& update = *command.mutable_update_log_settings();
+  update.set_collection_id(std::string(id_.view()));
+  update.mutable_settings()->set_max_backlog_bytes(100);
+  update.set_settings_version(2);
+  ASSERT_TRUE(machine_.Apply(Command(command)).ok());
+  ASSERT_TRUE(Push({Record("a", std::string(50, 'x'))}).ok());
+  EXPECT_EQ(ReasonIn(Push({Record("a", std::string(50, 'x'))})), Reason::BACKLOG);
+}
+
+TEST_F(LogMachineTest, UnknownDeletedOrRestoredLogsRefusePushes) {
+  EXPECT_EQ(ReasonIn(machine_.Apply(PushOf(NewCollectionId(), {}, {Record("a")}))),
+            Reason::COLLECTION_NOT_FOUND);
+  EXPECT_TRUE(Push({Record("a")}, {}, Incarnation(machine_.incarnation)).ok());
+  EXPECT_EQ(ReasonIn(Push({Record("a")}, {}, Incarnation(99))), Reason::INCARNATION_CHANGED);
+  ASSERT_TRUE(Delete().ok());
+  EXPECT_TRUE(Delete().ok());
+  EXPECT_EQ(ReasonIn(Push({Record("a")})), Reason::COLLECTION_DELETED);
+  EXPECT_EQ(ReasonIn(machine_.Apply(OpenLogOf(id_))), Reason::COLLECTION_DELETED);
+}
+
+// ---- Compaction
+// -----------------------------------------------------------------------------------------------------------------
+
+TEST_F(LogMachineTest, ALogIsDueByAgeAndAtOnceBySize) {
+  EXPECT_TRUE(Due(DueKind::kCompaction).empty());
+  ASSERT_TRUE(Push({Record("a")}).ok());
+  ASSERT_EQ(Due(DueKind::kCompaction).size(), 1);
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, machine_.time_us + 10 * kSecond);
+  machine_.time_us += kSecond;
+  ASSERT_TRUE(Push({Record("b", std::string(1 << 20, 'x'))}).ok());
+  ASSERT_EQ(Due(DueKind::kCompaction).size(), 1);
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, machine_.time_us);
+  const int64_t since = machine_.time_us;
+  machine_.time_us += kSecond;
+  ASSERT_TRUE(Push({Record("c")}).ok());
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, since);  // it keeps its place
+}
+
+TEST_F(LogMachineTest, AClaimIsGrantedOnceAndOnlyWhenDue) {
+  ASSERT_TRUE(Push({Record("a")}).ok());
+  EXPECT_FALSE(Claim().granted);
+  machine_.time_us += 10 * kSecond;
+  const ClaimAnswer claim = Claim();
+  EXPECT_TRUE(claim.granted);
+  EXPECT_EQ(claim.expires_us, machine_.time_us + 30 * kSecond);
+  EXPECT_FALSE(Claim().granted);
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, claim.expires_us);
+}
+
+TEST_F(LogMachineTest, ACommitMovesAppliedAndTheSegmentsTogether) {  // invariant 5
+  ASSERT_TRUE(Push({Record("a"), Record("b")}).ok());
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  v1::CommitRequest request = CompactionOf(claim, 1, 0, 2);
+  request.mutable_compaction()->mutable_no_effect()->set_adds(4);
+  const Result result = Commit(request);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(std::get<v1::CommitResponse>(*result).applied_seq_id(), 2);
+  const pb::LogState state = State();
+  EXPECT_EQ(state.applied(), 2);
+  EXPECT_EQ(state.live_count(), 1);
+  EXPECT_EQ(state.no_effect().adds(), 4);
+  EXPECT_EQ(state.segments_version(), 2);
+  const auto segments = *ReadSegments(Snapshot(machine_.store()), id_);
+  ASSERT_EQ(segments.size(), 1);
+  EXPECT_EQ(segments[0].up_to_seq_id(), 2);
+}
+
+TEST_F(LogMachineTest, UnappliedBytesAndAgeFollowACommitIntoTheMiddleOfAnAppend) {
+  ASSERT_TRUE(Push({Record("a")}).ok());
+  machine_.time_us += kSecond;
+  const int64_t second = machine_.time_us;
+  ASSERT_TRUE(Push({Record("b"), Record("c", "longer"), Record("d")}).ok());
+  machine_.time_us += 11 * kSecond;
+  const ClaimAnswer claim = Claim();
+  const uint64_t tail_bytes = State().tail_bytes();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 3)).ok());
+  EXPECT_EQ(State().oldest_unapplied_us(), second);
+  v1::PushLogsRequest last;
+  *last.add_records() = Record("d");
+  EXPECT_EQ(tail_bytes - State().applied_bytes(), last.ByteSizeLong());
+  ASSERT_TRUE(Commit(CompactionOf(claim, 2, 3, 4)).ok());
+  EXPECT_EQ(State().oldest_unapplied_us(), 0);
+  EXPECT_EQ(State().applied_bytes(), tail_bytes);
+  EXPECT_TRUE(Due(DueKind::kCompaction).empty());
+}
+
+TEST_F(LogMachineTest, ACommitAfterAPushOfTheSameGroupFindsItsPlace) {
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  pb::Command commit;
+  commit.mutable_commit()->set_collection_id(std::string(id_.view()));
+  *commit.mutable_commit()->mutable_request() = CompactionOf(claim, 1, 0, 2);
+  const auto results =
+      machine_.ApplyGroup({PushOf(id_, {}, {Record("b"), Record("c")}), Command(commit)});
+  ASSERT_TRUE(results[1].ok()) << results[1].status();
+  EXPECT_EQ(State().applied(), 2);
+  EXPECT_EQ(State().oldest_unapplied_us(), machine_.time_us);
+}
+
+TEST_F(LogMachineTest, ARepeatedCommitGetsItsFirstAnswerEvenAfterTheLeaseEnded) {  // invariant 6
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  const v1::CommitRequest request = CompactionOf(claim, 1, 0, 1);
+  const auto first = std::get<v1::CommitResponse>(*Commit(request));
+  const auto again = std::get<v1::CommitResponse>(*Commit(request));
+  EXPECT_EQ(again.SerializeAsString(), first.SerializeAsString());
+  ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+  const auto late = std::get<v1::CommitResponse>(*Commit(request));
+  EXPECT_EQ(late.SerializeAsString(), first.SerializeAsString());
+  EXPECT_EQ(State().live_count(), 1);
+}
+
+TEST_F(LogMachineTest, AfterAnotherClaimTheFirstLeaseIsLost) {  // invariant 6
+  PushAndWait();
+  const ClaimAnswer first = Claim();
+  machine_.time_us += 31 * kSecond;
+  const ClaimAnswer second = Claim();
+  ASSERT_TRUE(second.granted);
+  EXPECT_GT(second.token, first.token);
+  EXPECT_EQ(ReasonIn(Commit(CompactionOf(first, 1, 0, 1))), Reason::LEASE_LOST);
+  EXPECT_TRUE(Release(LeaseOf(first)).ok());
+  EXPECT_TRUE(Commit(CompactionOf(second, 1, 0, 1)).ok());
+}
+
+TEST_F(LogMachineTest, ALeaseThatRanOutButThatNobodyTookCanBeRenewedAndCommitted) {  // invariant 6
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  machine_.time_us += 3600 * kSecond;
+  pb::Command command;
+  auto& renew = *command.mutable_renew();
+  renew.set_collection_id(std::string(id_.view()));
+  renew.set_kind(v1::LEASE_KIND_COMPACTION);
+  renew.set_token(claim.token.value);
+  renew.set_lease_ms(1000);
+  EXPECT_EQ(std::get<RenewAnswer>(*machine_.Apply(Command(command))).expires_us,
+            machine_.time_us + kSecond);
+  machine_.time_us += 3600 * kSecond;
+  EXPECT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
+}
+
+TEST_F(LogMachineTest, CommitsThatDoNotFitAreRefusedAndChangeNothing) {  // invariants 5, 6
+  ASSERT_TRUE(Push({Record("a"), Record("b")}).ok());
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  const auto before = machine_.LogicalRows();
+  struct Case {
+    std::string what;
+    Reason reason;
+    v1::CommitRequest request;
+  };
+  std::vector<Case> cases;
+  const auto add = [&](std::string what, Reason reason, auto change) {
+    v1::CommitRequest request = CompactionOf(claim, 1, 0, 2);
+    change(request);
+    cases.push_back({std::move(what), reason, std::move(request)});
+  };
+  add("a token never granted", Reason::LEASE_LOST,
+      [](auto& r) { r.mutable_lease()->set_token(9); });
+  add("the other kind", Reason::LEASE_LOST,
+      [](auto& r) { r.mutable_lease()->set_kind(v1::LEASE_KIND_MERGE); });
+  add("no kind", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_lease()->set_kind(v1::LEASE_KIND_UNSPECIFIED); });
+  add("another incarnation", Reason::INCARNATION_CHANGED,
+      [](auto& r) { r.mutable_lease()->set_incarnation(99); });
+  add("a number too many", Reason::COMMIT_OUT_OF_ORDER, [](auto& r) { r.set_number(2); });
+  add("number 0", Reason::COMMIT_OUT_OF_ORDER, [](auto& r) { r.set_number(0); });
+  add("no work", Reason::INVALID_REQUEST, [](auto& r) { r.clear_work(); });
+  add("another beginning", Reason::APPLIED_MOVED,
+      [](auto& r) { r.mutable_compaction()->set_from_seq_id(1); });
+  add("beyond the tail", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_compaction()->set_to_seq_id(4); });
+  add("nothing", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_compaction()->set_to_seq_id(0); });
+  add("fewer than no rows", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_compaction()->set_live_delta(INT64_MIN); });
+  add("a segment of another token", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_compaction()->mutable_segment()->set_token(8); });
+  add("a segment without a number", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_compaction()->mutable_segment()->set_number(0); });
+  add("a segment that covers something else", Reason::INVALID_REQUEST,
+      [](auto& r) { r.mutable_compaction()->mutable_segment()->set_up_to_seq_id(3); });
+  for (const Case& c : cases) {
+    EXPECT_EQ(ReasonIn(Commit(c.request)), c.reason) << c.what;
+  }
+  EXPECT_EQ(machine_.LogicalRows(), before);
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 2)).ok());
+  EXPECT_EQ(ReasonIn(Commit(CompactionOf(claim, 3, 2, 3))), Reason::COMMIT_OUT_OF_ORDER);
+}
+
+TEST_F(LogMachineTest, AnEndedTokenIsGarbageThatNamesWhatItCommitted) {  // invariant 11
+  ASSERT_TRUE(Push({Record("b")}).ok());
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  v1::CommitRequest request = CompactionOf(claim, 1, 0, 1);
+  request.mutable_compaction()->mutable_segment()->set_number(7);
+  ASSERT_TRUE(Commit(request).ok());
+  ASSERT_TRUE(Commit(CompactionOf(claim, 2, 1, 2, /*entries=*/0)).ok());
+  EXPECT_TRUE(Garbage().empty());
+  ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+  EXPECT_TRUE(Garbage(machine_.policy.grace_us() - 1).empty());
+  const auto garbage = Garbage(machine_.policy.grace_us());
+  ASSERT_EQ(garbage.size(), 1);
+  EXPECT_EQ(garbage[0].ended_token().token(), claim.token.value);
+  EXPECT_THAT(garbage[0].ended_token().committed_objects(), testing::ElementsAre(7));
+  Collect(garbage);
+  EXPECT_EQ(Garbage().size(), 1) << "it is not due yet";
+  machine_.time_us += machine_.policy.grace_us();
+  Collect(garbage);
+  EXPECT_TRUE(Garbage().empty());
+  EXPECT_FALSE(*Snapshot(machine_.store()).Get(TokenKey(id_, claim.token)));
+}
+
+TEST_F(LogMachineTest, ReleasesSayWhenTheCollectionIsDueAgain) {
+  PushAndWait();
+  ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Release(LeaseOf(claim), v1::RELEASE_REASON_STOPPING).ok());
+  claim = Claim();
+  ASSERT_TRUE(claim.granted);
+  ASSERT_TRUE(Release(LeaseOf(claim), v1::RELEASE_REASON_INFRASTRUCTURE, 5000).ok());
+  EXPECT_EQ(State().failures(), 0);
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, machine_.time_us + 5 * kSecond);
+  EXPECT_FALSE(Claim().granted);
+  machine_.time_us += 5 * kSecond;
+  claim = Claim();
+  ASSERT_TRUE(Release(LeaseOf(claim), v1::RELEASE_REASON_COLLECTION, 1000).ok());
+  EXPECT_EQ(State().failures(), 1);
+  EXPECT_EQ(State().last_failure(), "why");
+  machine_.time_us += kSecond;
+  claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
+  EXPECT_EQ(State().failures(), 0);
+  EXPECT_EQ(State().last_failure(), "");
+}
+
+// ---- Merges
+// ---------------------------------------------------------------------------------------------------------------------
+
+class MergeTest : public LogMachineTest {
+ protected:
+  // Compacts record by record until a merge is due.
+  void MakeSegments(int count) {
+    for (int i = 0; i < count; ++i) {
+      PushAndWait();
+      const ClaimAnswer claim = Claim();
+      ASSERT_TRUE(claim.granted);
+      ASSERT_TRUE(Commit(CompactionOf(claim, 1, State().applied(), State().tail())).ok());
+      ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+    }
+  }
+  std::vector<v1::SegmentInfo> Segments() { return *ReadSegments(Snapshot(machine_.store()), id_); }
+  v1::CommitRequest MergeOf(const ClaimAnswer& claim, size_t from, size_t to) {
+    v1::CommitRequest request;
+    *request.mutable_lease() = LeaseOf(claim, v1::LEASE_KIND_MERGE);
+    request.set_number(1);
+    const auto segments = Segments();
+    for (size_t i = from; i < to; ++i) *request.mutable_merge()->add_inputs() = segments[i];
+    *request.mutable_merge()->mutable_output() =
+        SegmentOf(claim, 1, segments[from].after_seq_id(), segments[to - 1].up_to_seq_id(), 2);
+    return request;
+  }
+};
+
+TEST_F(MergeTest, AMergeTakesItsInputsPlaceAndTheyBecomeGarbage) {  // invariants 6, 11
+  MakeSegments(16);
+  ASSERT_FALSE(Due(DueKind::kMerge).empty());
+  const ClaimAnswer claim = Claim(v1::LEASE_KIND_MERGE);
+  ASSERT_TRUE(claim.granted);
+  const uint64_t live = State().live_count();
+  const uint64_t version = State().segments_version();
+  const size_t tokens = Garbage().size();
+  ASSERT_TRUE(Commit(MergeOf(claim, 1, 4)).ok());
+  const auto segments = Segments();
+  ASSERT_EQ(segments.size(), 14);
+  EXPECT_EQ(segments[1].after_seq_id(), 1);
+  EXPECT_EQ(segments[1].up_to_seq_id(), 4);
+  EXPECT_EQ(segments[2].after_seq_id(), 4);
+  EXPECT_EQ(State().live_count(), live);
+  EXPECT_EQ(State().segments_version(), version + 1);
+  EXPECT_EQ(State().garbage_objects(), 3);
+  EXPECT_EQ(Garbage().size(), tokens + 3);
+  machine_.time_us += machine_.policy.grace_us();
+  Collect(Garbage(0));
+  EXPECT_EQ(State().garbage_objects(), 0);
+}
+
+TEST_F(MergeTest, AMergeCommutesWithACompactionsCommit) {  // invariant 6
+  MakeSegments(16);
+  const ClaimAnswer merge = Claim(v1::LEASE_KIND_MERGE);
+  const v1::CommitRequest merged = MergeOf(merge, 0, 3);
+  MakeSegments(1);
+  ASSERT_TRUE(Commit(merged).ok());
+  EXPECT_EQ(Segments().size(), 15);
+  EXPECT_EQ(Segments().back().up_to_seq_id(), State().applied());
+}
+
+TEST_F(MergeTest, MergesOfSegmentsThatAreGoneOrNoNeighboursAreRefused) {  // invariant 6
+  MakeSegments(16);
+  const ClaimAnswer claim = Claim(v1::LEASE_KIND_MERGE);
+  v1::CommitRequest gone = MergeOf(claim, 0, 2);
+  gone.mutable_merge()->mutable_inputs(1)->set_number(99);
+  EXPECT_EQ(ReasonIn(Commit(gone)), Reason::INPUT_GONE);
+  v1::CommitRequest apart = MergeOf(claim, 0, 2);
+  *apart.mutable_merge()->mutable_inputs(1) = Segments()[5];
+  EXPECT_EQ(ReasonIn(Commit(apart)), Reason::INVALID_REQUEST);
+  v1::CommitRequest swapped = MergeOf(claim, 0, 2);
+  swapped.mutable_merge()->mutable_inputs()->SwapElements(0, 1);
+  EXPECT_EQ(ReasonIn(Commit(swapped)), Reason::INVALID_REQUEST);
+  v1::CommitRequest empty = MergeOf(claim, 0, 2);
+  empty.mutable_merge()->clear_inputs();
+  EXPECT_EQ(ReasonIn(Commit(empty)), Reason::INVALID_REQUEST);
+  v1::CommitRequest wrong = MergeOf(claim, 0, 2);
+  wrong.mutable_merge()->mutable_output()->set_up_to_seq_id(3);
+  EXPECT_EQ(ReasonIn(Commit(wrong)), Reason::INVALID_REQUEST);
+  EXPECT_EQ(Segments().size(), 16);
+}
+
+TEST_F(MergeTest, AMergeThatLeavesNothingRemovesItsInputs) {
+  MakeSegments(16);
+  v1::CommitRequest request = MergeOf(Claim(v1::LEASE_KIND_MERGE), 0, 2);
+  request.mutable_merge()->clear_output();
+  ASSERT_TRUE(Commit(request).ok());
+  EXPECT_EQ(Segments().size(), 14);
+}
+
+// ---- Trim and delete
+// ------------------------------------------------------------------------------------------------------------
+
+TEST_F(LogMachineTest, OnlyWhatIsAppliedCanBeTrimmed) {  // invariant 7
+  ASSERT_TRUE(Push({Record("a"), Record("b"), Record("c")}).ok());
+  PushAndWait();
+  ASSERT_TRUE(Commit(CompactionOf(Claim(), 1, 0, 3)).ok());
+  EXPECT_EQ(ReasonIn(Trim(4)), Reason::NOT_APPLIED);
+  EXPECT_EQ(std::get<TrimAnswer>(*Trim(2)).trim, SeqId(2));
+  EXPECT_EQ(std::get<TrimAnswer>(*Trim(1)).trim, SeqId(2));
+  EXPECT_EQ(State().trim(), 2);
+  EXPECT_LT(State().trim_bytes(), State().applied_bytes());
+}
+
+TEST_F(LogMachineTest, WhatIsAppliedIsDueForTrimmingAfterTheDelayOrAtOncePastTheBytes) {
+  PushAndWait();
+  ASSERT_TRUE(Push({Record("b")}).ok());
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
+  ASSERT_EQ(Due(DueKind::kTrim).size(), 1);
+  EXPECT_EQ(Due(DueKind::kTrim)[0].due_us, machine_.time_us + machine_.policy.trim_delay_us());
+  EXPECT_EQ(State().trim_target(), 1);
+  ASSERT_TRUE(Commit(CompactionOf(claim, 2, 1, 2)).ok());
+  EXPECT_EQ(State().trim_target(), 1) << "what came later has its own delay";
+  ASSERT_TRUE(Trim(1).ok());
+  EXPECT_EQ(State().trim_target(), 2);
+  const size_t large = machine_.policy.trim_bytes() / 2;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Push({Record("c", std::string(large, 'x'))}).ok());
+  ASSERT_TRUE(Commit(CompactionOf(claim, 3, 2, 5)).ok());
+  EXPECT_EQ(Due(DueKind::kTrim)[0].due_us, machine_.time_us);
+  EXPECT_EQ(State().trim_target(), 5);
+  ASSERT_TRUE(Trim(5).ok());
+  EXPECT_TRUE(Due(DueKind::kTrim).empty());
+}
+
+TEST_F(LogMachineTest, ADeletedLogGoesInTwoStepsAfterTheGraceTime) {  // invariant 11
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
+  ASSERT_TRUE(Delete().ok());
+  for (const DueKind kind : {DueKind::kCompaction, DueKind::kMerge, DueKind::kTrim}) {
+    EXPECT_TRUE(Due(kind).empty());
+  }
+  EXPECT_EQ(ReasonIn(Commit(CompactionOf(claim, 2, 1, 2))), Reason::COLLECTION_DELETED);
+  EXPECT_EQ(ReadSegments(Snapshot(machine_.store()), id_)->size(), 1);
+  const auto garbage = Garbage(machine_.policy.grace_us());
+  ASSERT_EQ(garbage.size(), 1);
+  EXPECT_TRUE(garbage[0].whole_collection());
+  machine_.time_us += machine_.policy.grace_us();
+  Collect(garbage);
+  EXPECT_TRUE(ReadSegments(Snapshot(machine_.store()), id_)->empty());
+  EXPECT_EQ(ReadLog(Snapshot(machine_.store()), id_).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ReasonIn(Push({Record("a")})), Reason::COLLECTION_DELETED);
+}
+
+}  // namespace
+}  // namespace sluice::log

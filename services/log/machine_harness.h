@@ -1,0 +1,111 @@
+// For tests: a store with the state machines over it, without a journal or threads. Commands are
+// applied as the shard does, at the time in `time_us`.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/base/check.h"
+#include "services/log/keys.h"
+#include "services/log/state_machine.h"
+#include "services/log/store.h"
+#include "services/log/test_support.h"
+
+namespace sluice::log {
+
+class MachineHarness {
+ public:
+  MachineHarness() {
+    policy.set_dedupe_window_us(900'000'000);
+    policy.set_grace_us(3'600'000'000);
+    policy.set_trim_delay_us(600'000'000);
+    policy.set_trim_bytes(1 << 20);
+    Reopen();
+  }
+
+  int64_t time_us = 1'700'000'000'000'000;
+  uint64_t incarnation = 4711;
+  pb::Policy policy;
+
+  Store& store() { return *store_; }
+  const pb::ShardState& shard() const { return machine_->shard(); }
+  // Position of the last group applied.
+  uint64_t position() const { return machine_->shard().applied_position(); }
+
+  void Configure() {
+    pb::Command command;
+    command.mutable_configure_shard()->set_incarnation(incarnation);
+    *command.mutable_configure_shard()->mutable_policy() = policy;
+    SLUICE_CHECK(Apply(Command(command)).ok());
+  }
+
+  Result Apply(Command command) {
+    std::vector<Command> group;
+    group.push_back(std::move(command));
+    return ApplyGroup(std::move(group)).front();
+  }
+
+  // All at `time_us`.
+  std::vector<Result> ApplyGroup(std::vector<Command> group) {
+    for (Command& command : group) command.Stamp(time_us);
+    return ApplyStamped(group);
+  }
+  std::vector<Result> ApplyStamped(std::span<const Command> group) {
+    std::vector<Result> results;
+    for (const Command& command : group) {
+      const auto view = DecodeCommand(command.head(), command.records());
+      SLUICE_CHECK(view.ok());
+      results.push_back(machine_->Apply(*view));
+    }
+    SLUICE_CHECK(machine_->Finish(JournalPosition(position() + 1), &moved).ok());
+    return results;
+  }
+  // Of the last group.
+  std::vector<LogPositions> moved;
+
+  // Closes and opens the store without flushing: what was not persisted is gone, as after a crash.
+  void Reopen() {
+    machine_.reset();
+    store_.reset();
+    auto store = Store::Open({.folder = folder_.path(), .memtable_bytes = 1 << 20}, [](auto) {});
+    SLUICE_CHECK(store.ok());
+    store_ = *std::move(store);
+    machine_ = std::make_unique<StateMachine>(*store_);
+    SLUICE_CHECK(machine_->Load().ok());
+  }
+
+  // Every row that counts: without the applied position, which depends on how commands
+  // were grouped, and without trimmed appends, which may or may not be gone.
+  std::map<std::string, std::string> LogicalRows() {
+    std::map<std::string, std::string> rows;
+    const Snapshot snapshot(*store_);
+    auto it = snapshot.Scan(std::string(1, '\0'), std::string(1, '\x7f'));
+    for (; it.Valid(); it.Next()) {
+      if (RowTypeOf(it.key()) == RowType::kShard) {
+        pb::ShardState state;
+        SLUICE_CHECK(state.ParseFromString(std::string(it.value())));
+        state.clear_applied_position();
+        rows["M"] = state.SerializeAsString();
+        continue;
+      }
+      if (const auto append = DecodeAppendKey(it.key())) {
+        pb::LogState log;
+        SLUICE_CHECK(log.ParseFromString(**snapshot.Get(LogKey(append->collection))));
+        if (log.purged() || append->last.value <= log.trim()) continue;
+      }
+      rows.emplace(it.key(), it.value());
+    }
+    SLUICE_CHECK(it.status().ok());
+    return rows;
+  }
+
+ private:
+  TemporaryFolder folder_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<StateMachine> machine_;
+};
+
+}  // namespace sluice::log
