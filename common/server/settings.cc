@@ -39,11 +39,12 @@ std::string VariableName(std::string_view name) {
                                      {name.data(), name.size()}, {{".", "_"}})));
 }
 
-// Variables that are not settings: those of tests, and those that Kubernetes puts into every pod of
-// a namespace for a Service called sluice-something.
+// Variables that are not settings: those of sluicectl, tools/dev and tests, and those that
+// Kubernetes puts into every pod of a namespace for a Service called sluice-something.
 bool IsForeignVariable(const std::string& variable) {
   static const RE2 foreign(
-      "SLUICE_TEST_.*|SLUICE_.*_SERVICE_HOST=.*|SLUICE_.*_SERVICE_PORT(_\\w+)?=\\d+|"
+      "SLUICE_SERVER=.*|SLUICE_BUILD=.*|SLUICE_TEST_.*|SLUICE_.*_SERVICE_HOST=.*|SLUICE_.*_SERVICE_"
+      "PORT(_\\w+)?=\\d+|"
       "SLUICE_.*_PORT(_\\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|"
       "SLUICE_.*_PORT_\\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*");
   return RE2::FullMatch(variable, foreign);

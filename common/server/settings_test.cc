@@ -154,6 +154,13 @@ TEST_F(SettingsTest, AnUnknownOrBadVariableIsNamed) {
             "environment variable SLUICE_LOG_WAITMS: no such setting (--print-config lists them)");
 }
 
+TEST_F(SettingsTest, VariablesOfOurToolsAndTestsAreNotSettings) {
+  SetVariable("SLUICE_SERVER", "127.0.0.1:7700");  // of sluicectl
+  SetVariable("SLUICE_BUILD", "build");            // of tools/dev
+  SetVariable("SLUICE_TEST_SEED", "7");
+  EXPECT_TRUE(settings_.Load("").ok());
+}
+
 // Kubernetes sets these for a Service called sluice-log in the same namespace.
 TEST_F(SettingsTest, VariablesOfKubernetesServicesAreNotSettings) {
   SetVariable("SLUICE_LOG_SERVICE_HOST", "10.0.0.1");

@@ -12,7 +12,7 @@ int main(int argc, char** argv) {
   sluice::server::ServerSettings server_settings;
   sluice::log::LogSettings log_settings;
   sluice::server::Settings settings;
-  server_settings.Declare(settings, "127.0.0.1:7700", "127.0.0.1:7701");
+  server_settings.Declare(settings, "127.0.0.1:7701", "127.0.0.1:7711");
   log_settings.Declare(settings);
   const auto status = sluice::server::ParseCommandLine(
       argc, argv, "sluice-log", "The durable, ordered log of Sluice's collections.", settings,
