@@ -108,7 +108,7 @@ void Write(const LogUnderTest& log, const std::vector<std::string>& collections,
     history.Tried(request);
     std::optional<uint64_t> first_seq_id;
     for (bool once_more = n % 3 == 0; !first_seq_id || once_more;) {
-      client::Log client(log.channel(), {.total_deadline = std::chrono::milliseconds(2000)});
+      client::Log client(log.channel(), {.total_deadline = std::chrono::milliseconds(300)});
       const auto pushed = client.Push(request);
       if (!pushed.ok()) {
         ASSERT_TRUE(absl::IsUnavailable(pushed.status()) ||

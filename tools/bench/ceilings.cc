@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -78,6 +80,8 @@ absl::StatusOr<FileLoop> BestWriteAndSync(const std::filesystem::path& folder,
 }
 
 int ServeEcho() {
+  // Ends with the bench, however that ends.
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
   EchoService service;
   grpc::ServerBuilder builder;
   int port = 0;
@@ -88,9 +92,7 @@ int ServeEcho() {
   if (!server) return 1;
   std::printf("ready grpc=127.0.0.1:%d\n", port);
   std::fflush(stdout);
-  while (std::getchar() != EOF) {
-  }
-  server->Shutdown();
+  server->Wait();
   return 0;
 }
 

@@ -25,7 +25,7 @@ absl::StatusOr<FileLoop> BestWriteAndSync(const std::filesystem::path& folder,
                                           std::chrono::milliseconds duration_each);
 
 // Serves LogService.PushLogs with the generated callback service: parses each message, stores
-// nothing. Prints "ready grpc=ADDRESS", and ends when standard input does.
+// nothing. Prints "ready grpc=ADDRESS"; runs until it is killed, or its parent ends.
 int ServeEcho();
 
 }  // namespace sluice::bench
