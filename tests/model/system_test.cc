@@ -1,0 +1,204 @@
+// Invariants 2, 3, 5, 7 and 8 on the whole system: thousands of random operations through two
+// frontends at once, while records are compacted, segments merged, and processes killed, stopped
+// and started at random moments. Every Get, Count and Query answers as the model does at the SeqId
+// that it says it answers as of. SLUICE_TEST_SEED replays the operations (not the moments at which
+// they meet).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <deque>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/client/client.h"
+#include "common/errors/errors.h"
+#include "tests/model/history.h"
+#include "tests/model/model.h"
+#include "tests/model/workload.h"
+#include "tests/support/cluster.h"
+
+namespace sluice::model {
+namespace {
+
+using sluice::testing::Cluster;
+
+constexpr size_t kFrontends = 2;
+constexpr size_t kWorkloadsPerFrontend = 2;
+constexpr uint64_t kStepsPerWorkload = 1'000;
+// Of all workloads together, between one disturbance and the next.
+constexpr uint64_t kMostStepsUndisturbed = 400;
+
+uint64_t Seed() {
+  const char* given = std::getenv("SLUICE_TEST_SEED");
+  return given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
+}
+
+client::Options Patient() {
+  client::Options options;
+  // Long enough for a restart in between.
+  options.total_deadline = std::chrono::seconds(60);
+  options.most_backoff = std::chrono::milliseconds(200);
+  return options;
+}
+
+class SystemTest : public ::testing::Test {
+ protected:
+  SystemTest() : seed_(Seed()), random_(seed_) {
+    std::printf("replay with SLUICE_TEST_SEED=%llu\n", static_cast<unsigned long long>(seed_));
+  }
+
+  void SetUp() override {
+    auto cluster = Cluster::Start(kFrontends, {{"SLUICE_LOG_GRACE_SECONDS", "1"},
+                                               {"SLUICE_COMPACTOR_GARBAGE_INTERVAL_MS", "200"},
+                                               {"SLUICE_COMPACTOR_LEASE_MS", "1000"}});
+    ASSERT_TRUE(cluster.ok()) << cluster.status();
+    cluster_ = *std::move(cluster);
+  }
+
+  uint64_t Below(uint64_t n) { return random_() % n; }
+  client::Log Log() const {
+    return client::Log(client::Connect(cluster_->address(Cluster::kLog)), Patient());
+  }
+  client::Frontend Frontend(size_t i) const {
+    return client::Frontend(client::Connect(cluster_->address(Cluster::kFirstFrontend + i)),
+                            Patient());
+  }
+
+  void CreateCollection(const std::string& name, v1::Metric metric, const std::string& embedder) {
+    client::Catalog catalog(client::Connect(cluster_->address(Cluster::kLog)), Patient());
+    v1::CreateCollectionRequest request;
+    request.set_name(name);
+    request.mutable_schema()->set_dimension(8);
+    request.mutable_schema()->set_metric(metric);
+    request.mutable_schema()->mutable_embedder()->set_kind(embedder);
+    v1::CompactionTrigger* trigger = request.mutable_settings()->mutable_compaction();
+    trigger->set_max_bytes(1 << 10);
+    trigger->set_max_age_ms(10 + Below(40));
+    const auto response = catalog.Create(request);
+    ASSERT_TRUE(response.ok()) << response.status();
+    Target& target = targets_.emplace_back();
+    target.id = ParseCollectionId(response->collection().id()).value();
+    target.schema = response->collection().schema();
+  }
+
+  // Runs the workloads to their ends, or until one fails.
+  void RunWorkloads() {
+    std::vector<Target*> targets;
+    for (Target& target : targets_) targets.push_back(&target);
+    std::vector<std::jthread> threads;
+    for (size_t i = 0; i < kFrontends * kWorkloadsPerFrontend; ++i) {
+      threads.emplace_back([this, i, targets] {
+        Workload workload(absl::StrCat("workload ", i), Frontend(i % kFrontends), Log(), targets,
+                          seed_ + i);
+        for (uint64_t step = 0; step < kStepsPerWorkload && !failed_; ++step) {
+          if (const absl::Status status = workload.Step(); !status.ok()) {
+            ADD_FAILURE() << status;
+            failed_ = true;
+          }
+          ++steps_;
+          steps_.notify_one();
+        }
+        --running_;
+        ++steps_;
+        steps_.notify_one();
+      });
+    }
+    DisturbUntilDone();
+  }
+
+  void DisturbUntilDone() {
+    for (uint64_t next = Below(kMostStepsUndisturbed); running_ > 0;) {
+      const uint64_t steps = steps_;
+      if (steps < next) {
+        steps_.wait(steps);
+        continue;
+      }
+      if (const absl::Status status = Disturb(); !status.ok()) {
+        ADD_FAILURE() << status;
+        failed_ = true;
+        return;
+      }
+      next = steps_ + Below(kMostStepsUndisturbed);
+    }
+  }
+
+  // Restarts a process, or trims a log.
+  absl::Status Disturb() {
+    const uint64_t which = Below(cluster_->processes() + 1);
+    if (which < cluster_->processes()) {
+      ++restarts_;
+      return cluster_->Restart(which, Below(3) == 0 ? SIGTERM : SIGKILL);
+    }
+    Target& target = targets_[Below(targets_.size())];
+    SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, Log().Describe(target.id));
+    return Log().Trim(target.id, SeqId(log.applied_seq_id())).status();
+  }
+
+  void CheckReads(const Target& target, Model* model) {
+    const std::vector<std::string> errors = target.history.Replay(model);
+    for (size_t i = 0; i < std::min<size_t>(errors.size(), 5); ++i) ADD_FAILURE() << errors[i];
+    EXPECT_EQ(errors.size(), 0u);
+  }
+
+  // Once everything is applied, the log's own numbers are the model's.
+  void CheckLog(const Target& target, const Model& model) {
+    v1::CountRequest count;
+    count.mutable_collection()->set_id(target.id.ToString());
+    count.mutable_level()->set_kind(v1::ReadLevel::KIND_AT_LEAST);
+    count.mutable_level()->set_seq_id(model.tail().value);
+    const auto counted = Frontend(0).Count(count);
+    ASSERT_TRUE(counted.ok()) << counted.status();
+    EXPECT_EQ(counted->count(), model.rows().size());
+
+    const auto log = Log().Describe(target.id);
+    ASSERT_TRUE(log.ok()) << log.status();
+    EXPECT_EQ(log->tail_seq_id(), model.tail().value);
+    EXPECT_EQ(log->applied_seq_id(), model.tail().value);
+    EXPECT_EQ(log->live_count(), model.rows().size());
+    EXPECT_EQ(log->no_effect().adds(), model.no_effect().at(v1::OPERATION_ADD));
+    EXPECT_EQ(log->no_effect().updates(), model.no_effect().at(v1::OPERATION_UPDATE));
+    EXPECT_EQ(log->no_effect().deletes(), model.no_effect().at(v1::OPERATION_DELETE));
+    // It was compacted often, and merged: the list is changed far more often than it is long.
+    EXPECT_GT(log->segments_version(), 50u);
+    EXPECT_LT(log->segments_size(), 20);
+    std::printf("%s: %llu records, %zu rows, %d segments after %llu changes of the list\n",
+                target.id.ToString().c_str(), static_cast<unsigned long long>(model.tail().value),
+                model.rows().size(), log->segments_size(),
+                static_cast<unsigned long long>(log->segments_version()));
+  }
+
+  const uint64_t seed_;
+  std::mt19937_64 random_;
+  std::unique_ptr<Cluster> cluster_;
+  // Does not move what is in it.
+  std::deque<Target> targets_;
+  std::atomic<uint64_t> steps_ = 0;
+  std::atomic<size_t> running_ = kFrontends * kWorkloadsPerFrontend;
+  std::atomic<bool> failed_ = false;
+  size_t restarts_ = 0;
+};
+
+TEST_F(SystemTest, GetCountAndQueryAnswerAsTheModelDoesAtEveryStep) {
+  const auto metric = static_cast<v1::Metric>(1 + Below(3));
+  CreateCollection("texts", metric, "hashing");
+  CreateCollection("vectors", metric == v1::METRIC_L2 ? v1::METRIC_COSINE : v1::METRIC_L2, "");
+  RunWorkloads();
+  std::printf("%zu restarts\n", restarts_);
+  for (const Target& target : targets_) {
+    Model model(target.schema);
+    CheckReads(target, &model);
+    if (!HasFailure()) CheckLog(target, model);
+  }
+  if (!HasFailure()) {
+    const absl::Status stopped = cluster_->Stop();
+    EXPECT_TRUE(stopped.ok()) << stopped;
+  }
+  if (HasFailure()) std::printf("%s", cluster_->ErrorOutput().c_str());
+}
+
+}  // namespace
+}  // namespace sluice::model

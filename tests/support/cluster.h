@@ -1,0 +1,60 @@
+// The three services as processes of their own: a log, a compactor and any number of frontends, on
+// one new data folder. Addresses stay the same when a process is started again. Different processes
+// may be restarted by different threads.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
+
+namespace sluice::testing {
+
+class Cluster {
+ public:
+  static constexpr size_t kLog = 0;
+  static constexpr size_t kCompactor = 1;
+  static constexpr size_t kFirstFrontend = 2;
+
+  // `environment`: settings of all processes, as SLUICE_... variables.
+  static absl::StatusOr<std::unique_ptr<Cluster>> Start(
+      size_t frontends, std::map<std::string, std::string> environment);
+
+  // By the numbers above.
+  size_t processes() const { return processes_.size(); }
+  const std::string& address(size_t process) const { return processes_[process].address; }
+  std::string name(size_t process) const {
+    return processes_[process].options.program.filename().string() + "@" + address(process);
+  }
+
+  // Ends a process and starts it again. By SIGKILL, or by SIGTERM, after which it must exit with 0
+  // in time.
+  absl::Status Restart(size_t process, int signal);
+  // What the processes wrote to standard error since they were started last: the ends of it, for
+  // messages.
+  std::string ErrorOutput() const;
+  // Ends all, by SIGTERM; each must exit with 0.
+  absl::Status Stop();
+
+ private:
+  struct Member {
+    ProcessOptions options;
+    std::unique_ptr<Process> process;
+    std::string address;
+  };
+
+  Cluster() = default;
+  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment);
+  static absl::Status StopMember(Member& member);
+
+  // Before the processes that use it, so that it goes after them.
+  TempFolder data_;
+  std::vector<Member> processes_;
+};
+
+}  // namespace sluice::testing
