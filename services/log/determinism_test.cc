@@ -191,7 +191,6 @@ class RandomCommands {
         break;
       }
       case 1:
-      case 15:
         command.mutable_activate_collection()->set_collection_id(id_bytes);
         break;
       case 2: {

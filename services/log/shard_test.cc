@@ -1,20 +1,16 @@
 #include "services/log/shard.h"
 
-#include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <fstream>
-#include <map>
 #include <mutex>
-#include <thread>
 
 #include "common/base/clock.h"
 #include "common/errors/errors.h"
 #include "services/log/append_reader.h"
+#include "services/log/faulty_files.h"
 #include "services/log/reader.h"
 #include "services/log/test_support.h"
 
@@ -94,6 +90,187 @@ TEST_F(ShardTest, WhatWasAnsweredIsThereAfterReopening) {  // invariant 1
       MustPush(*shard, PushOf(collection_, id, {Record("a", "one"), Record("b", "two")}));
   EXPECT_TRUE(again.duplicate);
   EXPECT_EQ(again.first, SeqId(1));
+}
+
+TEST_F(ShardTest, AFolderInUseIsRefused) {
+  const auto shard = OpenShard(SmallShard(folder_.path()));
+  const auto second = Shard::Open(SmallShard(folder_.path()));
+  ASSERT_FALSE(second.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
+  EXPECT_THAT(std::string(second.status().message()),
+              testing::HasSubstr("in use by another process"));
+}
+
+TEST_F(ShardTest, AFolderOfANewerFormatIsRefusedAndNotTouched) {
+  std::ofstream(folder_.path() / "FORMAT") << "sluice-log 2\n";
+  const auto shard = Shard::Open(SmallShard(folder_.path()));
+  ASSERT_FALSE(shard.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(shard.status())) << shard.status();
+  EXPECT_THAT(std::string(shard.status().message()), testing::HasSubstr("format 2"));
+  const std::filesystem::directory_iterator files(folder_.path());
+  EXPECT_EQ(std::distance(begin(files), end(files)), 1);
+}
+
+TEST_F(ShardTest, PolicyAndIncarnationAreKeptAndThePolicyFollowsTheOptions) {
+  Incarnation incarnation;
+  {
+    const auto shard = OpenShard(SmallShard(folder_.path()));
+    incarnation = shard->incarnation();
+    EXPECT_NE(incarnation, Incarnation(0));
+  }
+  ShardOptions options = SmallShard(folder_.path());
+  options.grace = std::chrono::seconds(7);
+  const auto shard = OpenShard(options);
+  EXPECT_EQ(shard->incarnation(), incarnation);
+  const auto state = ReadShardState(Snapshot(shard->store()));
+  EXPECT_EQ(state->policy().grace_us(), 7'000'000);
+}
+
+TEST_F(ShardTest, TheShardsTimeNeverGoesBack) {
+  std::atomic<int64_t> clock = NowMicros();
+  ShardOptions options = SmallShard(folder_.path());
+  options.clock = [&] { return clock.load(); };
+  int64_t last = 0;
+  {
+    const auto shard = OpenShard(options);
+    ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+    last = MustPush(*shard, PushOf(collection_, {}, {Record("a")})).commit_time_us;
+    clock -= 3'600'000'000;
+    EXPECT_EQ(MustPush(*shard, PushOf(collection_, {}, {Record("a")})).commit_time_us, last);
+  }
+  const auto shard = OpenShard(options);
+  EXPECT_EQ(MustPush(*shard, PushOf(collection_, {}, {Record("a")})).commit_time_us, last);
+}
+
+TEST_F(ShardTest, TooManyBytesInFlightAreRefusedAtOnceWithADelay) {  // invariant 9
+  std::mutex held;
+  ShardOptions options = SmallShard(folder_.path());
+  options.max_inflight_bytes = 2000;
+  std::unique_lock hold(held, std::defer_lock);
+  options.on_moved = [&](auto) { const std::lock_guard wait(held); };
+  const auto shard = OpenShard(options);
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+  hold.lock();
+  std::atomic<int> answered = 0;
+  // The applier will stop after the first, behind `held`; the next ones pile up.
+  MustPush(*shard, PushOf(collection_, {}, {Record("a")}));
+  int accepted = 0;
+  absl::Status refusal;
+  for (int i = 0; i < 10; ++i) {
+    bool refused = false;
+    shard->Propose(PushOf(collection_, {}, {Record("a", std::string(300, 'x'))}),
+                   [&](Result result) {
+                     if (!result.ok()) {
+                       refused = true;
+                       refusal = result.status();
+                     }
+                     ++answered;
+                   });
+    accepted += refused ? 0 : 1;
+  }
+  EXPECT_GT(accepted, 0);
+  EXPECT_LT(accepted, 10);
+  EXPECT_EQ(ReasonOf(refusal), Reason::OVERLOADED);
+  EXPECT_EQ(OutcomeOf(refusal), Outcome::kNotIn);
+  EXPECT_TRUE(RetryAfter(refusal));
+  hold.unlock();
+  shard->Stop();
+  EXPECT_EQ(answered, 10);
+  EXPECT_EQ(shard->InflightBytes(), 0);
+}
+
+TEST_F(ShardTest, AfterStopProposalsAreRefusedAsDraining) {
+  const auto shard = OpenShard(SmallShard(folder_.path()));
+  shard->Stop();
+  const Result result = shard->ProposeAndWait(OpenLogOf(collection_));
+  EXPECT_EQ(ReasonOf(result.status()), Reason::DRAINING);
+  EXPECT_EQ(OutcomeOf(result.status()), Outcome::kNotIn);
+}
+
+TEST_F(ShardTest, SubscribersHearOfTheLogsThatAGroupMoved) {
+  std::mutex mutex;
+  std::vector<LogPositions> heard;
+  ShardOptions options = SmallShard(folder_.path());
+  options.on_moved = [&](std::span<const LogPositions> moved) {
+    const std::lock_guard lock(mutex);
+    heard.insert(heard.end(), moved.begin(), moved.end());
+  };
+  const auto shard = OpenShard(options);
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+  MustPush(*shard, PushOf(collection_, {}, {Record("a"), Record("b")}));
+  shard->Stop();
+  ASSERT_EQ(heard.size(), 2);
+  EXPECT_EQ(heard[1].collection, collection_);
+  EXPECT_EQ(heard[1].tail, SeqId(2));
+  EXPECT_EQ(heard[1].incarnation, shard->incarnation());
+}
+
+// Invariants 9 and 10: a disk that fails makes the shard read-only until it works again.
+TEST_F(ShardTest, AFailingJournalIsSaidHonestlyAndRecoversByItself) {
+  FaultyFiles files;
+  std::atomic<bool> broken = false;
+  files.fails = [&](std::string_view call, const auto&) { return broken && call == "sync"; };
+  ShardOptions options = SmallShard(folder_.path());
+  options.files = &files;
+  const auto shard = OpenShard(options);
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+  const RequestId first = NewRequestId();
+  MustPush(*shard, PushOf(collection_, first, {Record("a", "one")}));
+  broken = true;
+  const RequestId unknown = NewRequestId();
+  Result failed = shard->ProposeAndWait(PushOf(collection_, unknown, {Record("b", "two")}));
+  // The idle seal may have met the failure before the push did.
+  if (ReasonOf(failed.status()) == Reason::COMMIT_UNKNOWN) {
+    EXPECT_EQ(OutcomeOf(failed.status()), Outcome::kUnknown);
+  } else {
+    EXPECT_EQ(ReasonOf(failed.status()), Reason::READ_ONLY);
+    EXPECT_EQ(OutcomeOf(failed.status()), Outcome::kNotIn);
+  }
+  do {
+    failed = shard->ProposeAndWait(PushOf(collection_, NewRequestId(), {Record("c", "three")}));
+    ASSERT_FALSE(failed.ok());
+  } while (ReasonOf(failed.status()) != Reason::READ_ONLY);
+  EXPECT_EQ(OutcomeOf(failed.status()), Outcome::kNotIn);
+  EXPECT_EQ(ReasonOf(shard->Writable()), Reason::READ_ONLY);
+  EXPECT_EQ(DocumentsOf(*shard, collection_), std::vector<std::string>{"one"});  // still readable
+  broken = false;
+  Result retried = failed;
+  while (!retried.ok()) {
+    retried = shard->ProposeAndWait(PushOf(collection_, unknown, {Record("b", "two")}));
+  }
+  EXPECT_FALSE(std::get<PushAnswer>(*retried).duplicate);
+  EXPECT_TRUE(shard->Writable().ok());
+  EXPECT_EQ(DocumentsOf(*shard, collection_), (std::vector<std::string>{"one", "two"}));
+}
+
+TEST_F(ShardTest, AShardThatIsReadOnlyStops) {
+  FaultyFiles files;
+  std::atomic<bool> broken = false;
+  files.fails = [&](std::string_view call, const auto&) { return broken && call != "rename"; };
+  ShardOptions options = SmallShard(folder_.path());
+  options.files = &files;
+  {
+    const auto shard = OpenShard(options);
+    ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+    broken = true;
+    EXPECT_FALSE(shard->ProposeAndWait(PushOf(collection_, {}, {Record("a")})).ok());
+  }
+  broken = false;
+  const auto shard = OpenShard(options);
+  EXPECT_TRUE(DocumentsOf(*shard, collection_).empty());
+}
+
+TEST_F(ShardTest, TheJournalIsCutBehindWhatTheStorePersisted) {
+  const auto shard = OpenShard(SmallShard(folder_.path()));
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+  for (int i = 0; i < 40; ++i) {
+    MustPush(*shard, PushOf(collection_, {}, {Record("a", std::string(200'000, 'x'))}));
+  }
+  ASSERT_TRUE(shard->store().Flush().ok());
+  shard->Stop();
+  // 8 MB went through files of 1 MiB: what is left are the current one and spares.
+  EXPECT_LE(shard->JournalBytes(), 5 << 20);
+  EXPECT_EQ(DocumentsOf(*shard, collection_).size(), 40);
 }
 
 }  // namespace
