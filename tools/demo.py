@@ -17,7 +17,7 @@ import time
 COLLECTION = "debian-packages"
 # What is searched for, and a package that must be among the first ten.
 SEARCHES = [
-    ("raster graphics editor for photo retouching and image composition", "gimp"),
+    ("image manipulation program to edit and retouch photos", "gimp"),
     ("high performance web server and reverse proxy", "nginx"),
     ("distributed version control system, fast and scalable", "git"),
 ]

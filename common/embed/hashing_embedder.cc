@@ -18,7 +18,7 @@ uint64_t HashOfGram(uint64_t bytes, uint32_t size) {
   constexpr uint64_t kOdd1 = 0x9e3779b97f4a7c15;
   constexpr uint64_t kOdd2 = 0xd6e8feb86659fd93;
   __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(bytes ^ size * kOdd1) * kOdd2;
+  const Wide product = static_cast<Wide>(bytes ^ (size + 8 * kHashSeed) * kOdd1) * kOdd2;
   const uint64_t folded = static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
   return folded * kOdd1;
 }

@@ -22,6 +22,10 @@ constexpr std::array<char, 256> kFolded = [] {
   return folded;
 }();
 
+uint64_t HashOf(std::string_view word) {
+  return XXH3_64bits_withSeed(word.data(), word.size(), kHashSeed);
+}
+
 // Finds words by hash: open addressing, at most half full.
 class WordTable {
  public:
@@ -85,7 +89,7 @@ Words WordsOf(std::string_view text) {
     }
     const uint32_t begin = i;
     while (bytes[i] != ' ') ++i;
-    const uint64_t hash = XXH3_64bits(bytes + begin, i - begin);
+    const uint64_t hash = HashOf({bytes + begin, i - begin});
     const double nearness = kPositionsToQuarter / (kPositionsToQuarter + position);
     table.Find(hash, begin, i - begin).presence += nearness * nearness;
     position += 1;
@@ -97,7 +101,7 @@ bool IsStopWord(const Word& word) {
   static const std::vector<uint64_t> kHashes = [] {
     std::vector<uint64_t> hashes;
     for (const std::string_view stop : kStopWords) {
-      hashes.push_back(XXH3_64bits(stop.data(), stop.size()));
+      hashes.push_back(HashOf(stop));
     }
     std::sort(hashes.begin(), hashes.end());
     return hashes;
