@@ -6,6 +6,12 @@
 namespace sluice {
 namespace {
 
+void CountNoEffect(v1::Operation operation, NoEffect* counts) {
+  if (operation == v1::OPERATION_ADD) ++counts->adds;
+  if (operation == v1::OPERATION_UPDATE) ++counts->updates;
+  if (operation == v1::OPERATION_DELETE) ++counts->deletes;
+}
+
 bool IsSet(const v1::MetadataEntry& entry) {
   return entry.value().value_case() != v1::MetadataValue::VALUE_NOT_SET;
 }
@@ -45,30 +51,39 @@ void Merge(const RecordAt& at, bool has_embedder, Row* row) {
 
 }  // namespace
 
+RowEffect RowEffectOf(v1::Operation operation, bool exists) {
+  switch (operation) {
+    case v1::OPERATION_ADD:
+      return exists ? RowEffect::kNone : RowEffect::kInsert;
+    case v1::OPERATION_UPDATE:
+      return exists ? RowEffect::kMerge : RowEffect::kNone;
+    case v1::OPERATION_UPSERT:
+      return exists ? RowEffect::kMerge : RowEffect::kInsert;
+    case v1::OPERATION_DELETE:
+      return exists ? RowEffect::kRemove : RowEffect::kNone;
+    default:
+      // Never stored: the scanner refuses it.
+      return RowEffect::kNone;
+  }
+}
+
 Folded Fold(std::optional<Row> before, std::span<const RecordAt> records, bool has_embedder) {
   Folded folded;
   folded.row = std::move(before);
   std::optional<Row>& row = folded.row;
   for (const RecordAt& at : records) {
     const v1::Operation operation = at.record->operation();
-    if (operation == v1::OPERATION_ADD && row) {
-      ++folded.no_effect.adds;
-      continue;
-    }
-    if (operation == v1::OPERATION_UPDATE && !row) {
-      ++folded.no_effect.updates;
-      continue;
-    }
-    if (operation == v1::OPERATION_DELETE && !row) {
-      ++folded.no_effect.deletes;
+    const RowEffect effect = RowEffectOf(operation, row.has_value());
+    if (effect == RowEffect::kNone) {
+      CountNoEffect(operation, &folded.no_effect);
       continue;
     }
     folded.changed = true;
-    if (operation == v1::OPERATION_DELETE) {
+    if (effect == RowEffect::kRemove) {
       row.reset();
       continue;
     }
-    if (!row) row.emplace().id = at.record->id();
+    if (effect == RowEffect::kInsert) row.emplace().id = at.record->id();
     Merge(at, has_embedder, &*row);
   }
   return folded;

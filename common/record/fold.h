@@ -39,6 +39,10 @@ struct Row {
   bool pending_embedding = false;
 };
 
+// A cell of the table.
+enum class RowEffect { kNone, kInsert, kMerge, kRemove };
+RowEffect RowEffectOf(v1::Operation operation, bool exists);
+
 struct RecordAt {
   SeqId seq_id;
   const v1::OperationRecord* record;
