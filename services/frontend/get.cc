@@ -1,0 +1,144 @@
+// Get and Count.
+#include <optional>
+#include <utility>
+
+#include "common/record/limits.h"
+#include "services/frontend/page_token.h"
+#include "services/frontend/reads.h"
+#include "services/frontend/reply.h"
+
+namespace sluice::frontend {
+namespace {
+
+absl::StatusOr<v1::GetResponse> GetByIds(const View& view, const v1::GetRequest& request) {
+  v1::GetResponse response;
+  SetAsOf(view, &response);
+  ReplySize size;
+  for (const std::string& id : request.ids()) {
+    const IdHash hash = view.HashOf(id);
+    SLUICE_ASSIGN_OR_RETURN(std::optional<Row> row,
+                            view.RowOf(view.segments()->Find(hash), view.tail().Find(hash)));
+    if (!row) continue;
+    v1::Row* const out = response.add_rows();
+    FillRow(*row, request.include(), out);
+    SLUICE_RETURN_IF_ERROR(size.Add(out->ByteSizeLong()));
+  }
+  return response;
+}
+
+// Rows in order of id hash, until a page is full.
+class Page {
+ public:
+  Page(const View& view, const v1::GetRequest& request, std::optional<IdHash> after)
+      : view_(view),
+        include_(request.include()),
+        max_rows_(request.page_size() == 0 ? kDefaultPageSize : request.page_size()),
+        after_(after) {}
+
+  absl::StatusOr<v1::GetResponse> Collect() {
+    SetAsOf(view_, &response_);
+    Tail::Cursor tail(view_.tail(), after_);
+    view_.segments()->VisitLive(after_, [&](const IdHash& id, SegmentSet::Place place) {
+      for (; !tail.done() && tail.id() < id; tail.Next()) {
+        if (!Add(tail.id(), std::nullopt, tail.records())) return false;
+      }
+      if (tail.done() || tail.id() != id) return Add(id, place, {});
+      const bool more = Add(id, place, tail.records());
+      tail.Next();
+      return more;
+    });
+    for (; !full_ && !tail.done(); tail.Next()) {
+      if (!Add(tail.id(), std::nullopt, tail.records())) break;
+    }
+    if (!error_.ok()) return error_;
+    if (full_) {
+      response_.set_next_page_token(EncodePageToken({.collection = view_.collection(),
+                                                     .incarnation = view_.incarnation(),
+                                                     .after = *after_}));
+    }
+    return std::move(response_);
+  }
+
+ private:
+  // False: the page ended before this id.
+  bool Add(const IdHash& id, std::optional<SegmentSet::Place> place,
+           std::span<const RecordAt> records) {
+    absl::StatusOr<std::optional<Row>> row = view_.RowOf(place, records);
+    if (!row.ok()) {
+      error_ = std::move(row).status();
+      full_ = true;
+      return false;
+    }
+    if (!*row) return true;
+    v1::Row out;
+    FillRow(**row, include_, &out);
+    const uint64_t bytes = out.ByteSizeLong();
+    if (response_.rows_size() > 0 &&
+        (response_.rows_size() == static_cast<int>(max_rows_) || bytes_ + bytes > kMaxPageBytes)) {
+      full_ = true;
+      return false;
+    }
+    bytes_ += bytes;
+    *response_.add_rows() = std::move(out);
+    after_ = id;
+    return true;
+  }
+
+  const View& view_;
+  const v1::Include& include_;
+  const uint32_t max_rows_;
+  // The last id in the page.
+  std::optional<IdHash> after_;
+  v1::GetResponse response_;
+  uint64_t bytes_ = 0;
+  bool full_ = false;
+  absl::Status error_;
+};
+
+}  // namespace
+
+absl::Status Check(const v1::GetRequest& request) {
+  if (static_cast<uint64_t>(request.ids_size()) > kMaxIdsPerGet) {
+    return MakeError(
+        Reason::TOO_LARGE,
+        absl::StrCat("ids: ", request.ids_size(), "; at most ", kMaxIdsPerGet, " are allowed"),
+        {{"limit", "get.ids"},
+         {"max", absl::StrCat(kMaxIdsPerGet)},
+         {"actual", absl::StrCat(request.ids_size())}});
+  }
+  for (int i = 0; i < request.ids_size(); ++i) {
+    const size_t bytes = request.ids(i).size();
+    if (bytes == 0 || bytes > kMaxIdBytes) {
+      return Invalid(absl::StrCat("ids[", i, "]"),
+                     absl::StrCat(bytes, " bytes; 1 to ", kMaxIdBytes, " are allowed"));
+    }
+  }
+  if (request.ids_size() > 0 && !request.page_token().empty()) {
+    return Invalid("page_token", "not used with ids");
+  }
+  if (request.page_size() > kMaxPageSize) {
+    return Invalid("page_size", absl::StrCat("more than ", kMaxPageSize));
+  }
+  return CheckLevel(request.level());
+}
+
+absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request) {
+  if (request.ids_size() > 0) return GetByIds(view, request);
+  std::optional<IdHash> after;
+  if (!request.page_token().empty()) {
+    SLUICE_ASSIGN_OR_RETURN(
+        after, DecodePageToken(request.page_token(), view.collection(), view.incarnation()));
+  }
+  return Page(view, request, after).Collect();
+}
+
+absl::Status Check(const v1::CountRequest& request) { return CheckLevel(request.level()); }
+
+absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest&) {
+  v1::CountResponse response;
+  response.set_count(view.segments()->live_count() + view.effect().live_delta);
+  SetAsOf(view, &response);
+  return response;
+}
+
+}  // namespace sluice::frontend

@@ -1,0 +1,86 @@
+#include "services/frontend/metrics.h"
+
+#include "common/server/metrics.h"
+
+namespace sluice::frontend {
+namespace {
+
+using prometheus::BuildCounter;
+using prometheus::BuildGauge;
+using prometheus::BuildHistogram;
+
+const char* CodeName(grpc::StatusCode code) {
+  static constexpr const char* kNames[] = {"OK",
+                                           "CANCELLED",
+                                           "UNKNOWN",
+                                           "INVALID_ARGUMENT",
+                                           "DEADLINE_EXCEEDED",
+                                           "NOT_FOUND",
+                                           "ALREADY_EXISTS",
+                                           "PERMISSION_DENIED",
+                                           "RESOURCE_EXHAUSTED",
+                                           "FAILED_PRECONDITION",
+                                           "ABORTED",
+                                           "OUT_OF_RANGE",
+                                           "UNIMPLEMENTED",
+                                           "INTERNAL",
+                                           "UNAVAILABLE",
+                                           "DATA_LOSS",
+                                           "UNAUTHENTICATED"};
+  const auto i = static_cast<size_t>(code);
+  return i < std::size(kNames) ? kNames[i] : "UNKNOWN";
+}
+
+prometheus::Gauge& AddGauge(prometheus::Registry& registry, const char* name, const char* help) {
+  return BuildGauge().Name(name).Help(help).Register(registry).Add({});
+}
+
+prometheus::Counter& AddCounter(prometheus::Registry& registry, const char* name,
+                                const char* help) {
+  return BuildCounter().Name(name).Help(help).Register(registry).Add({});
+}
+
+}  // namespace
+
+Metrics::Metrics(prometheus::Registry& registry)
+    : requests_(BuildCounter()
+                    .Name("sluice_frontend_requests_total")
+                    .Help("Calls answered, by call and gRPC code")
+                    .Register(registry)),
+      request_seconds_(BuildHistogram()
+                           .Name("sluice_frontend_request_seconds")
+                           .Help("From a call's arrival to its answer, by call")
+                           .Register(registry)),
+      views_(BuildCounter()
+                 .Name("sluice_frontend_views_total")
+                 .Help("Views read from the log, by result: unchanged, advanced (what was held was "
+                       "brought up to date), new (nothing usable was held), failed")
+                 .Register(registry)),
+      pending_requests(AddGauge(registry, "sluice_frontend_pending_requests",
+                                "Calls that are not answered yet")),
+      written_records(AddCounter(registry, "sluice_frontend_written_records_total",
+                                 "Records that the log has acknowledged")),
+      written_bytes(AddCounter(registry, "sluice_frontend_written_bytes_total",
+                               "Bytes of records that the log has acknowledged, as encoded")),
+      views_unchanged(views_.Add({{"result", "unchanged"}})),
+      views_advanced(views_.Add({{"result", "advanced"}})),
+      views_new(views_.Add({{"result", "new"}})),
+      views_failed(views_.Add({{"result", "failed"}})),
+      views_evicted(AddCounter(registry, "sluice_frontend_views_evicted_total",
+                               "Views dropped to keep within frontend.view.max_bytes")),
+      cached_views(AddGauge(registry, "sluice_frontend_cached_views",
+                            "Collections with a view "
+                            "in memory")),
+      cached_bytes(AddGauge(registry, "sluice_frontend_cached_bytes",
+                            "Estimated memory of the views: tails and id indexes")),
+      tail_records(AddGauge(registry, "sluice_frontend_tail_records",
+                            "Records in the tails of the views")) {}
+
+void Metrics::Answered(const std::string& call, grpc::StatusCode code,
+                       std::chrono::steady_clock::duration took) {
+  requests_.Add({{"call", call}, {"code", CodeName(code)}}).Increment();
+  request_seconds_.Add({{"call", call}}, server::LatencyBuckets())
+      .Observe(std::chrono::duration<double>(took).count());
+}
+
+}  // namespace sluice::frontend

@@ -1,0 +1,189 @@
+// Query: exact search over segments and tail.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/embed/hashing_embedder.h"
+#include "common/record/limits.h"
+#include "services/frontend/reads.h"
+#include "services/frontend/reply.h"
+
+namespace sluice::frontend {
+namespace {
+
+// A row that may be among the nearest.
+struct Candidate {
+  float distance;
+  IdHash id;
+};
+
+// Rows at the same distance as the last hit, beyond the hits asked for, among which the order of
+// ids is still exact. Of more, those with the least id hashes are taken.
+constexpr size_t kMaxTies = 4096;
+
+absl::Status CheckVector(const v1::Vector& vector) {
+  if (vector.encoding() != v1::SCALAR_ENCODING_FLOAT32) {
+    return Invalid("vector.encoding", "not known");
+  }
+  if (vector.dimension() == 0 || vector.dimension() > kMaxDimension) {
+    return Invalid("vector.dimension", absl::StrCat("not in 1 to ", kMaxDimension));
+  }
+  if (vector.data().size() != vector.dimension() * sizeof(float)) {
+    return Invalid("vector.data", absl::StrCat(vector.data().size(), " bytes, not ",
+                                               vector.dimension() * sizeof(float)));
+  }
+  const std::vector<float> components = VectorOf(vector);
+  for (size_t i = 0; i < components.size(); ++i) {
+    if (!std::isfinite(components[i])) {
+      return Invalid("vector.data", absl::StrCat("component ", i, " is not finite"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<float>> VectorOfQuery(const View& view,
+                                                 const v1::QueryRequest& request) {
+  if (request.has_text() && view.embedder().kind() != "hashing") {
+    return MakeError(Reason::NO_EMBEDDER, view.embedder().kind().empty()
+                                              ? "the collection has no embedder: query by vector"
+                                              : "the collection's embedder is not known here");
+  }
+  if (view.dimension() == 0) {
+    return MakeError(Reason::NO_DIMENSION,
+                     "the collection has no dimension yet: no vector was written");
+  }
+  if (request.has_text()) return HashingEmbedder(view.dimension()).Embed(request.text());
+  if (request.vector().dimension() != view.dimension()) {
+    return MakeError(Reason::DIMENSION_MISMATCH,
+                     absl::StrCat("vector has dimension ", request.vector().dimension(),
+                                  "; the collection's is ", view.dimension()),
+                     {{"expected", absl::StrCat(view.dimension())},
+                      {"actual", absl::StrCat(request.vector().dimension())}});
+  }
+  return VectorOf(request.vector());
+}
+
+bool Nearer(const Candidate& a, const Candidate& b) {
+  return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
+}
+
+std::vector<Candidate> InTail(const View& view, std::span<const float> query) {
+  std::vector<Candidate> candidates;
+  candidates.reserve(view.effect().ranked.size());
+  std::vector<float> given(query.size());
+  for (const TailEffect::Ranked& ranked : view.effect().ranked) {
+    std::span<const float> vector = given;
+    if (ranked.given) {
+      if (ranked.given->data().size() != query.size_bytes()) continue;
+      std::memcpy(given.data(), ranked.given->data().data(), query.size_bytes());
+    } else {
+      vector = view.segments()->Vector(ranked.place);
+    }
+    candidates.push_back({Distance(view.metric(), query, vector), ranked.id});
+  }
+  return candidates;
+}
+
+std::vector<Candidate> InSegments(const View& view, std::span<const float> query, size_t k) {
+  const TailEffect& effect = view.effect();
+  std::vector<Candidate> candidates;
+  for (const SegmentSet::Neighbour& neighbour :
+       view.segments()->Search(view.metric(), query, k, [&](SegmentSet::Place place) {
+         return effect.hidden.contains({place.segment, place.row});
+       })) {
+    candidates.push_back({neighbour.distance, neighbour.id});
+  }
+  return candidates;
+}
+
+// The `k` nearest and all that are as near as the last of them, in order of distance.
+std::vector<Candidate> Nearest(const View& view, std::span<const float> query, size_t k) {
+  const std::vector<Candidate> tail = InTail(view, query);
+  // A few more than asked for, so that most ties take one search.
+  for (size_t wanted = k + 8;; wanted = k + kMaxTies) {
+    std::vector<Candidate> nearest = InSegments(view, query, wanted);
+    const bool all = nearest.size() < wanted;
+    const float farthest = nearest.empty() ? 0 : nearest.back().distance;
+    nearest.insert(nearest.end(), tail.begin(), tail.end());
+    std::sort(nearest.begin(), nearest.end(), Nearer);
+    if (nearest.size() <= k) return nearest;
+    const float last = nearest[k - 1].distance;
+    if (!all && farthest <= last && wanted < k + kMaxTies) continue;
+    const auto end = std::upper_bound(nearest.begin() + k, nearest.end(), last,
+                                      [](float d, const Candidate& c) { return d < c.distance; });
+    nearest.erase(end, nearest.end());
+    return nearest;
+  }
+}
+
+absl::StatusOr<Row> ReadRow(const View& view, const IdHash& id) {
+  SLUICE_ASSIGN_OR_RETURN(std::optional<Row> row,
+                          view.RowOf(view.segments()->Find(id), view.tail().Find(id)));
+  if (!row) return absl::InternalError("a row found by its vector does not exist");
+  return *std::move(row);
+}
+
+// Puts candidates of one distance into the order of their ids.
+absl::Status SortTies(const View& view, std::span<Candidate> ties) {
+  std::vector<std::pair<std::string, Candidate>> named;
+  named.reserve(ties.size());
+  for (const Candidate& candidate : ties) {
+    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, candidate.id));
+    named.emplace_back(std::move(row.id), candidate);
+  }
+  std::sort(named.begin(), named.end(),
+            [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (size_t i = 0; i < ties.size(); ++i) ties[i] = named[i].second;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Check(const v1::QueryRequest& request) {
+  switch (request.query_case()) {
+    case v1::QueryRequest::QUERY_NOT_SET:
+      return Invalid("query", "missing: set vector or text");
+    case v1::QueryRequest::kVector:
+      SLUICE_RETURN_IF_ERROR(CheckVector(request.vector()));
+      break;
+    case v1::QueryRequest::kText:
+      if (request.text().empty() || request.text().size() > kMaxDocumentBytes) {
+        return Invalid("text", absl::StrCat(request.text().size(), " bytes; 1 to ",
+                                            kMaxDocumentBytes, " are allowed"));
+      }
+  }
+  if (request.limit() > kMaxHits) {
+    return Invalid("limit", absl::StrCat("more than ", kMaxHits));
+  }
+  return CheckLevel(request.level());
+}
+
+absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request) {
+  SLUICE_ASSIGN_OR_RETURN(const std::vector<float> query, VectorOfQuery(view, request));
+  const size_t k = request.limit() == 0 ? kDefaultHits : request.limit();
+  std::vector<Candidate> nearest = Nearest(view, query, k);
+  v1::QueryResponse response;
+  SetAsOf(view, &response);
+  ReplySize size;
+  for (size_t i = 0, ties_end = 0; i < std::min(k, nearest.size()); ++i) {
+    if (i == ties_end) {
+      while (ties_end < nearest.size() && nearest[ties_end].distance == nearest[i].distance) {
+        ++ties_end;
+      }
+      if (ties_end - i > 1) {
+        SLUICE_RETURN_IF_ERROR(SortTies(view, std::span(nearest).subspan(i, ties_end - i)));
+      }
+    }
+    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, nearest[i].id));
+    v1::QueryHit* const hit = response.add_hits();
+    hit->set_distance(nearest[i].distance);
+    FillRow(row, request.include(), hit->mutable_row());
+    SLUICE_RETURN_IF_ERROR(size.Add(hit->row().ByteSizeLong()));
+  }
+  return response;
+}
+
+}  // namespace sluice::frontend

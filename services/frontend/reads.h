@@ -1,0 +1,36 @@
+// What reads answer, given a view: Get, Count, Query. Pure but for the reading of rows from
+// segments; thread-safe.
+//
+// Answers are bounded: a page of Get ends before it exceeds 1 MiB (but has one row at least); an
+// answer by ids or to a query that would exceed kMaxReplyBytes is refused as TOO_LARGE.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "services/frontend/view.h"
+#include "sluice/v1/frontend.pb.h"
+
+namespace sluice::frontend {
+
+inline constexpr uint64_t kMaxIdsPerGet = 10'000;
+inline constexpr uint32_t kMaxPageSize = 1'000;
+inline constexpr uint32_t kDefaultPageSize = 100;
+inline constexpr uint64_t kMaxPageBytes = 1 << 20;
+inline constexpr uint32_t kMaxHits = 1'000;
+inline constexpr uint32_t kDefaultHits = 10;
+// Channels of ours take 32 MiB.
+inline constexpr uint64_t kMaxReplyBytes = 31 << 20;
+
+// What can be said of a request before there is a view: INVALID_REQUEST, naming the field.
+absl::Status Check(const v1::GetRequest& request);
+absl::Status Check(const v1::CountRequest& request);
+absl::Status Check(const v1::QueryRequest& request);
+
+absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request);
+absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
+// Exact. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER.
+absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request);
+
+}  // namespace sluice::frontend

@@ -1,0 +1,23 @@
+// What can be set of a frontend, under `frontend.`; README.md has the table.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/server/settings.h"
+
+namespace sluice::frontend {
+
+struct FrontendSettings {
+  std::string log_address;
+  std::string objects;
+  uint64_t timeout_ms = 0;
+  uint64_t read_threads = 0;
+  uint64_t max_pending_reads = 0;
+  uint64_t max_pending_write_bytes = 0;
+  uint64_t max_view_bytes = 0;
+
+  void Declare(server::Settings& settings, std::string default_log_address);
+};
+
+}  // namespace sluice::frontend

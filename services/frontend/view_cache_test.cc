@@ -1,0 +1,300 @@
+// Invariant 8 (read your writes) where reads meet: which ReadView a read may share, and what
+// happens when the log or the object store has moved on.
+#include "services/frontend/view_cache.h"
+
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+#include <latch>
+#include <random>
+#include <thread>
+
+#include "common/errors/errors.h"
+#include "services/frontend/fake_log.h"
+#include "services/frontend/reads.h"
+#include "tests/support/temp_folder.h"
+
+namespace sluice::frontend {
+namespace {
+
+using Result = absl::StatusOr<ViewCache::ViewPtr>;
+
+template <class T>
+T Must(absl::StatusOr<T> value) {
+  if (!value.ok()) ADD_FAILURE() << value.status();
+  return *std::move(value);
+}
+
+class ViewCacheTest : public ::testing::Test {
+ protected:
+  ViewCacheTest() {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&service_);
+    server_ = builder.BuildAndStart();
+    StartCache(64 << 20);
+  }
+  ~ViewCacheTest() override {
+    cache_.reset();
+    server_->Shutdown();
+  }
+
+  void StartCache(uint64_t max_bytes) {
+    cache_.reset();
+    cache_ = std::make_unique<ViewCache>(
+        server_->InProcessChannel({}), objects_,
+        ViewCache::Options{.max_bytes = max_bytes, .shared_timeout = std::chrono::seconds(30)},
+        executor_, metrics_);
+  }
+
+  std::future<Result> Begin(v1::ReadLevel::Kind kind = v1::ReadLevel::KIND_TAIL,
+                            uint64_t seq_id = 0, std::stop_token given_up = {}) {
+    ViewCache::Wanted wanted{
+        .collection = collection_.id(),
+        .level = {},
+        .deadline = std::chrono::system_clock::now() + std::chrono::seconds(30),
+        .given_up = given_up};
+    wanted.level.set_kind(kind);
+    wanted.level.set_seq_id(seq_id);
+    auto promise = std::make_shared<std::promise<Result>>();
+    cache_->Take(wanted, [promise](Result view) { promise->set_value(std::move(view)); });
+    return promise->get_future();
+  }
+  Result Take(v1::ReadLevel::Kind kind = v1::ReadLevel::KIND_TAIL, uint64_t seq_id = 0) {
+    return Begin(kind, seq_id).get();
+  }
+  static uint64_t CountIn(const Result& view) {
+    return Must(Answer(*Must(view), v1::CountRequest())).count();
+  }
+
+  void Add(const std::string& id, size_t document_bytes = 0) {
+    service_.Change([&](FakeCollection& collection) {
+      v1::OperationRecord record;
+      record.set_id(id);
+      record.set_operation(v1::OPERATION_ADD);
+      if (document_bytes > 0) record.set_document(std::string(document_bytes, 'x'));
+      collection.Push(record);
+    });
+  }
+  void Compact() {
+    service_.Change([](FakeCollection& collection) { collection.Compact(collection.tail()); });
+  }
+
+  testing::TempFolder folder_;
+  ObjectStore objects_ = Must(ObjectStore::Open(folder_.path()));
+  FakeCollection collection_{&objects_, 3, "hashing"};
+  FakeLogService service_{&collection_};
+  std::unique_ptr<grpc::Server> server_;
+  prometheus::Registry registry_;
+  Metrics metrics_{registry_};
+  Executor executor_{4};
+  std::unique_ptr<ViewCache> cache_;
+};
+
+TEST_F(ViewCacheTest, AReadSeesWhatWasWrittenBeforeItBegan) {
+  for (int i = 0; i < 20; ++i) {
+    Add(std::to_string(i));
+    EXPECT_EQ(CountIn(Take()), i + 1u);
+    if (i % 5 == 4) Compact();
+  }
+  EXPECT_EQ(metrics_.views_new.Value(), 1);
+}
+
+TEST_F(ViewCacheTest, AReadDoesNotShareAReadViewThatBeganBeforeIt) {
+  Add("a");
+  std::latch taken(1), go_on(1);
+  service_.OnSnapshot([&] {
+    taken.count_down();
+    go_on.wait();
+  });
+  std::future<Result> first = Begin();
+  taken.wait();
+  service_.OnSnapshot(nullptr);
+  // Acknowledged after the first read's snapshot, before the reads below.
+  Add("b");
+  std::vector<std::future<Result>> later;
+  for (int i = 0; i < 10; ++i) later.push_back(Begin());
+  go_on.count_down();
+  EXPECT_EQ(CountIn(first.get()), 1u);
+  for (auto& read : later) EXPECT_EQ(CountIn(read.get()), 2u);
+  // All of which shared one.
+  EXPECT_EQ(service_.snapshots(), 2);
+}
+
+TEST_F(ViewCacheTest, ReadsAmidWritesCompactionsAndMergesNeverMissAnAcknowledgedWrite) {
+  std::atomic<uint64_t> acknowledged = 0;
+  std::atomic<bool> done = false;
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < 3; ++i) {
+    readers.emplace_back([&, i] {
+      while (!done) {
+        const uint64_t before = acknowledged;
+        const Result view = Take(i == 0 ? v1::ReadLevel::KIND_AT_LEAST : v1::ReadLevel::KIND_TAIL,
+                                 before > 100 ? before - 100 : 0);
+        ASSERT_TRUE(view.ok()) << view.status();
+        ASSERT_GE((*view)->as_of().value, before);
+        // Every record adds an id.
+        ASSERT_EQ(CountIn(view), (*view)->as_of().value);
+      }
+    });
+  }
+  std::mt19937 random(1);
+  for (int i = 1; i <= 600; ++i) {
+    Add(std::to_string(i));
+    acknowledged = i;
+    if (i % 20 == 0) Compact();
+    // The objects of what was merged are gone at once: views are taken again.
+    service_.Change([&](FakeCollection& collection) {
+      if (collection.segments().size() > 4) collection.Merge(random() % 2, 4);
+    });
+  }
+  Compact();
+  done = true;
+}
+
+TEST_F(ViewCacheTest, AViewIsTakenAgainWhenASegmentOfItsListIsGone) {
+  Add("a");
+  Compact();
+  Add("b");
+  Compact();
+  // Between the snapshot and the opening of its segments, they are merged and deleted.
+  std::atomic<int> merges = 0;
+  service_.OnSnapshot([&] {
+    if (merges++ == 0) service_.Change([](FakeCollection& c) { c.Merge(0, 2); });
+  });
+  EXPECT_EQ(CountIn(Take()), 2u);
+  EXPECT_EQ(service_.snapshots(), 2);
+}
+
+TEST_F(ViewCacheTest, ASegmentThatStaysAwayIsAnErrorThatNamesIt) {
+  Add("a");
+  Compact();
+  for (const std::string& name : Must(objects_.List(""))) ASSERT_TRUE(objects_.Delete(name).ok());
+  const Result view = Take();
+  EXPECT_EQ(ReasonOf(view.status()), Reason::SEGMENT_MISSING) << view.status();
+  EXPECT_NE(ErrorMetadata(view.status(), "object"), "");
+}
+
+TEST_F(ViewCacheTest, ALogThatWasRestoredIsReadAnew) {
+  for (const char* id : {"a", "b", "c"}) Add(id);
+  Compact();
+  Add("d");
+  EXPECT_EQ(CountIn(Take()), 4u);
+  service_.Change([](FakeCollection& collection) { collection.Restore(SeqId(2)); });
+  EXPECT_EQ(CountIn(Take()), 2u);
+  EXPECT_EQ(Must(Take())->incarnation(), Incarnation(2));
+}
+
+TEST_F(ViewCacheTest, WhatTheLogRefusesToContinueIsReadAnew) {
+  Add("a");
+  EXPECT_EQ(CountIn(Take()), 1u);
+  service_.OnReadView([](const v1::ReadViewRequest& request) {
+    return request.after_seq_id() > 0
+               ? grpc::Status(grpc::StatusCode::OUT_OF_RANGE, "beyond the tail")
+               : grpc::Status::OK;
+  });
+  EXPECT_EQ(CountIn(Take()), 1u);
+}
+
+TEST_F(ViewCacheTest, AtLeastWaitsUntilTheSeqIdIsApplied) {
+  Add("a");
+  std::future<Result> read = Begin(v1::ReadLevel::KIND_AT_LEAST, 2);
+  // Reads at the tail are not held up by it.
+  EXPECT_EQ(CountIn(Take()), 1u);
+  Add("b");
+  EXPECT_EQ(CountIn(Take()), 2u);
+  EXPECT_EQ(read.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  Compact();
+  Add("c");
+  const ViewCache::ViewPtr view = Must(read.get());
+  EXPECT_GE(view->applied(), SeqId(2));
+  EXPECT_GE(view->as_of(), SeqId(2));
+  // What is known to be applied is not waited for.
+  EXPECT_EQ(CountIn(Take(v1::ReadLevel::KIND_AT_LEAST, 2)), 3u);
+}
+
+TEST_F(ViewCacheTest, AReadThatWasGivenUpEndsThoughWhatItWaitsForNeverComes) {
+  Add("a");
+  std::stop_source caller;
+  std::future<Result> read = Begin(v1::ReadLevel::KIND_AT_LEAST, 99, caller.get_token());
+  caller.request_stop();
+  EXPECT_TRUE(absl::IsCancelled(read.get().status()));
+}
+
+TEST_F(ViewCacheTest, AppliedReadsWithoutTheTailAndLeavesItForOthers) {
+  Add("a");
+  Compact();
+  Add("b");
+  EXPECT_EQ(CountIn(Take(v1::ReadLevel::KIND_APPLIED)), 1u);
+  EXPECT_EQ(CountIn(Take()), 2u);
+  EXPECT_EQ(CountIn(Take(v1::ReadLevel::KIND_APPLIED)), 1u);
+  Add("c");
+  Compact();
+  EXPECT_EQ(Must(Take(v1::ReadLevel::KIND_APPLIED))->as_of(), SeqId(3));
+  Add("d");
+  EXPECT_EQ(CountIn(Take()), 4u);
+  EXPECT_EQ(metrics_.views_new.Value(), 1);
+}
+
+// Invariant 9 (bounded).
+TEST_F(ViewCacheTest, ATailBeyondTheBudgetIsRefusedAsABacklogButWhatIsAppliedCanBeRead) {
+  StartCache(1 << 20);
+  Add("a");
+  Compact();
+  for (int i = 0; i < 30; ++i) Add(std::to_string(i), 100'000);
+  const Result view = Take();
+  EXPECT_EQ(ReasonOf(view.status()), Reason::BACKLOG) << view.status();
+  EXPECT_TRUE(RetryAfter(view.status()));
+  EXPECT_EQ(CountIn(Take(v1::ReadLevel::KIND_APPLIED)), 1u);
+  Compact();
+  EXPECT_EQ(CountIn(Take()), 31u);
+}
+
+// Invariant 9 (bounded).
+TEST_F(ViewCacheTest, AViewBeyondTheBudgetIsServedButNotKept) {
+  StartCache(1 << 20);
+  for (int i = 0; i < 9; ++i) Add(std::to_string(i), 116'480);
+  EXPECT_EQ(CountIn(Take()), 9u);
+  EXPECT_EQ(metrics_.cached_views.Value(), 0);
+  EXPECT_EQ(metrics_.views_evicted.Value(), 1);
+  EXPECT_EQ(CountIn(Take()), 9u);
+  Compact();
+  EXPECT_EQ(CountIn(Take()), 9u);
+  EXPECT_EQ(metrics_.cached_views.Value(), 1);
+  EXPECT_EQ(metrics_.tail_records.Value(), 0);
+}
+
+TEST_F(ViewCacheTest, ACollectionThatIsGoneIsForgotten) {
+  Add("a");
+  EXPECT_EQ(CountIn(Take()), 1u);
+  EXPECT_EQ(metrics_.cached_views.Value(), 1);
+  service_.OnReadView([](const v1::ReadViewRequest&) {
+    return ToGrpc(MakeError(Reason::COLLECTION_DELETED, "deleted"), nullptr);
+  });
+  EXPECT_EQ(ReasonOf(Take().status()), Reason::COLLECTION_DELETED);
+  EXPECT_EQ(metrics_.cached_views.Value(), 0);
+}
+
+TEST_F(ViewCacheTest, AnErrorOfTheWayLeavesTheViewForLater) {
+  Add("a");
+  EXPECT_EQ(CountIn(Take()), 1u);
+  service_.OnReadView([](const v1::ReadViewRequest&) {
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "restarting");
+  });
+  EXPECT_TRUE(absl::IsUnavailable(Take().status()));
+  service_.OnReadView(nullptr);
+  EXPECT_EQ(CountIn(Take()), 1u);
+  EXPECT_EQ(metrics_.views_new.Value(), 1);
+}
+
+TEST_F(ViewCacheTest, EndsWhatIsUnderWayWhenItGoes) {
+  Add("a");
+  std::future<Result> read = Begin(v1::ReadLevel::KIND_AT_LEAST, 99);
+  cache_.reset();
+  EXPECT_TRUE(absl::IsCancelled(read.get().status()));
+}
+
+}  // namespace
+}  // namespace sluice::frontend
