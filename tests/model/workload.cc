@@ -299,7 +299,8 @@ absl::Status Workload::Query(Target& target) {
   if (target.schema.embedder().kind().empty() || generator_.OneIn(2)) {
     *request.mutable_vector() = generator_.Vector();
   } else {
-    request.set_text(generator_.Text());
+    // Of words, or of none.
+    request.set_text(generator_.Text() + "?");
   }
   const absl::StatusOr<v1::QueryResponse> response = frontend_.Query(request);
   if (!response.ok()) return Annotate(response.status(), Label(request));

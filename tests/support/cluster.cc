@@ -4,31 +4,33 @@
 
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 
 namespace sluice::testing {
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
-    size_t frontends, std::map<std::string, std::string> environment) {
+    size_t frontends, std::map<std::string, std::string> settings) {
   auto cluster = std::unique_ptr<Cluster>(new Cluster());
-  environment["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
-  environment["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
-  auto with = [&environment](std::map<std::string, std::string> own) {
-    own.insert(environment.begin(), environment.end());
-    return own;
+  settings["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
+  settings["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
+  const auto start = [&](const std::string& kind, std::map<std::string, std::string> own) {
+    const std::string prefix = absl::StrCat("SLUICE_", absl::AsciiStrToUpper(kind), "_");
+    for (const auto& [name, value] : settings) {
+      if (name.starts_with(prefix) || name.starts_with("SLUICE_SERVER_")) own[name] = value;
+    }
+    return cluster->Add("sluice-" + kind, std::move(own));
   };
+  const std::string data = cluster->data_.path() / "log";
   const std::string objects = cluster->data_.path() / "objects";
-  SLUICE_RETURN_IF_ERROR(
-      cluster->Add("sluice-log", with({{"SLUICE_LOG_DATA", cluster->data_.path() / "log"}})));
-  const std::string& log = cluster->address(kLog);
-  SLUICE_RETURN_IF_ERROR(cluster->Add(
-      "sluice-compactor",
-      with({{"SLUICE_COMPACTOR_LOG_ADDRESS", log}, {"SLUICE_COMPACTOR_OBJECTS", objects}})));
+  SLUICE_RETURN_IF_ERROR(start("log", {{"SLUICE_LOG_DATA", data}}));
+  const std::string log = cluster->address(kLog);
+  SLUICE_RETURN_IF_ERROR(start(
+      "compactor", {{"SLUICE_COMPACTOR_LOG_ADDRESS", log}, {"SLUICE_COMPACTOR_OBJECTS", objects}}));
   for (size_t i = 0; i < frontends; ++i) {
-    SLUICE_RETURN_IF_ERROR(cluster->Add(
-        "sluice-frontend",
-        with({{"SLUICE_FRONTEND_LOG_ADDRESS", log}, {"SLUICE_FRONTEND_OBJECTS", objects}})));
+    SLUICE_RETURN_IF_ERROR(start(
+        "frontend", {{"SLUICE_FRONTEND_LOG_ADDRESS", log}, {"SLUICE_FRONTEND_OBJECTS", objects}}));
   }
   return cluster;
 }

@@ -21,9 +21,10 @@ class Cluster {
   static constexpr size_t kCompactor = 1;
   static constexpr size_t kFirstFrontend = 2;
 
-  // `environment`: settings of all processes, as SLUICE_... variables.
+  // `settings`: as variables; SLUICE_LOG_..., SLUICE_COMPACTOR_..., SLUICE_FRONTEND_... go to the
+  // processes of that kind, SLUICE_SERVER_... to all.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(
-      size_t frontends, std::map<std::string, std::string> environment);
+      size_t frontends, std::map<std::string, std::string> settings);
 
   // By the numbers above.
   size_t processes() const { return processes_.size(); }
