@@ -6,8 +6,8 @@
 #include "absl/strings/escaping.h"
 #include "common/errors/errors.h"
 #include "services/log/collection_rules.h"
-#include "services/log/read_log.h"
 #include "services/log/reader.h"
+#include "services/log/request_checks.h"
 #include "services/log/settle.h"
 #include "services/log/unary.h"
 
@@ -35,7 +35,7 @@ bool IsGoing(const v1::Collection& collection) {
 absl::StatusOr<v1::Collection> Resolve(const Shard& shard, const v1::CollectionRef& ref) {
   const Snapshot snapshot(shard.store());
   if (!ref.id().empty()) {
-    SLUICE_ASSIGN_OR_RETURN(const CollectionId id, ParseCollectionId(ref.id()));
+    SLUICE_ASSIGN_OR_RETURN(const CollectionId id, CheckCollectionId(ref.id(), "collection.id"));
     return ReadCollection(snapshot, id);
   }
   SLUICE_ASSIGN_OR_RETURN(const std::string tenant,
@@ -50,7 +50,7 @@ absl::StatusOr<v1::Collection> CheckCreate(const v1::CreateCollectionRequest& re
   v1::Collection collection;
   CollectionId id(Uuid::Random());
   if (!request.collection_id().empty()) {
-    SLUICE_ASSIGN_OR_RETURN(id, ParseCollectionId(request.collection_id()));
+    SLUICE_ASSIGN_OR_RETURN(id, CheckCollectionId(request.collection_id()));
     if (id.is_nil()) return InvalidField("collection_id", "the nil UUID");
   }
   collection.set_id(id.ToString());

@@ -7,7 +7,7 @@
 #include "common/errors/errors.h"
 #include "common/record/limits.h"
 #include "services/log/due.h"
-#include "services/log/read_log.h"
+#include "services/log/request_checks.h"
 
 namespace sluice::log {
 namespace {

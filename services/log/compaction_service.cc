@@ -6,8 +6,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 #include "services/log/claim_desk.h"
-#include "services/log/read_log.h"
 #include "services/log/reader.h"
+#include "services/log/request_checks.h"
 #include "services/log/unary.h"
 
 namespace sluice::log {
@@ -47,7 +47,7 @@ absl::Status CheckClaim(const v1::ClaimRequest& request) {
 absl::StatusOr<CollectionId> CheckLease(const v1::Lease& lease) {
   if (!IsKind(lease.kind())) return InvalidField("lease.kind", "unknown kind of lease");
   if (lease.token() == 0) return InvalidField("lease.token", "missing");
-  return ParseCollectionId(lease.collection_id());
+  return CheckCollectionId(lease.collection_id(), "lease.collection_id");
 }
 
 absl::StatusOr<CollectionId> CheckRelease(const v1::ReleaseRequest& request) {

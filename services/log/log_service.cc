@@ -7,9 +7,9 @@
 #include "common/errors/errors.h"
 #include "services/log/append_reader.h"
 #include "services/log/push.h"
-#include "services/log/read_log.h"
 #include "services/log/read_view.h"
 #include "services/log/reader.h"
+#include "services/log/request_checks.h"
 #include "services/log/subscribe.h"
 #include "services/log/unary.h"
 #include "services/log/wire.h"
@@ -42,7 +42,7 @@ absl::StatusOr<FillLimits> PullLimits(const v1::PullLogsRequest& request) {
 
 absl::StatusOr<std::string> Pull(const Shard& shard, const v1::PullLogsRequest& request) {
   SLUICE_ASSIGN_OR_RETURN(const CollectionId collection,
-                          ParseCollectionId(request.collection_id()));
+                          CheckCollectionId(request.collection_id()));
   SLUICE_ASSIGN_OR_RETURN(const FillLimits limits, PullLimits(request));
   SLUICE_RETURN_IF_ERROR(CheckIncarnation(request.incarnation(), shard.incarnation()));
   const Snapshot snapshot(shard.store());
@@ -133,7 +133,7 @@ grpc::ServerUnaryReactor* LogService::DescribeLog(grpc::CallbackServerContext* c
                                                   v1::DescribeLogResponse* response) {
   const absl::StatusOr<ServiceCore*> core = gate_.ForReading();
   if (!core.ok()) return FinishWith(context, core.status());
-  const absl::StatusOr<CollectionId> collection = ParseCollectionId(request->collection_id());
+  const absl::StatusOr<CollectionId> collection = CheckCollectionId(request->collection_id());
   if (!collection.ok()) return FinishWith(context, collection.status());
   return OnPool((*core)->reads, context,
                 [&shard = *(*core)->shard, collection = *collection, response] {
@@ -146,7 +146,7 @@ grpc::ServerUnaryReactor* LogService::TrimLog(grpc::CallbackServerContext* conte
                                               v1::TrimLogResponse* response) {
   const absl::StatusOr<ServiceCore*> core = gate_.ForWriting();
   if (!core.ok()) return Refuse(context, core.status());
-  const absl::StatusOr<CollectionId> collection = ParseCollectionId(request->collection_id());
+  const absl::StatusOr<CollectionId> collection = CheckCollectionId(request->collection_id());
   if (!collection.ok()) return Refuse(context, collection.status());
   pb::Command command;
   command.mutable_trim()->set_collection_id(std::string(collection->view()));

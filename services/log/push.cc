@@ -8,6 +8,7 @@
 
 #include "common/errors/errors.h"
 #include "common/record/scan.h"
+#include "services/log/request_checks.h"
 #include "services/log/wire.h"
 #include "sluice/v1/log.pb.h"
 
@@ -26,8 +27,7 @@ absl::StatusOr<RequestId> ParseRequestId(std::string_view text) {
   if (text.empty()) return RequestId();
   const absl::StatusOr<Uuid> id = Uuid::Parse(text);
   if (!id.ok() || id->version() != 7) {
-    return MakeError(Reason::INVALID_REQUEST, "request_id: not a UUIDv7",
-                     {{"field", "request_id"}});
+    return InvalidField("request_id", "not a UUIDv7");
   }
   return RequestId(*id);
 }
@@ -41,7 +41,7 @@ absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request) {
                                  buffer->bytes.size());
   ScannedPush& push = buffer->push;
   SLUICE_RETURN_IF_ERROR(ScanPush(message, &push));
-  SLUICE_ASSIGN_OR_RETURN(const CollectionId collection, ParseCollectionId(push.collection_id));
+  SLUICE_ASSIGN_OR_RETURN(const CollectionId collection, CheckCollectionId(push.collection_id));
   SLUICE_ASSIGN_OR_RETURN(const RequestId request_id, ParseRequestId(push.request_id));
   return Command::Push(collection, request_id, Incarnation(push.incarnation), push, buffer);
 }

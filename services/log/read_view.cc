@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 #include "services/log/append_reader.h"
-#include "services/log/read_log.h"
 #include "services/log/reader.h"
+#include "services/log/request_checks.h"
 #include "services/log/streams.h"
 #include "services/log/wire.h"
 #include "sluice/v1/log.pb.h"
@@ -112,7 +112,7 @@ absl::StatusOr<std::shared_ptr<Stream>> Open(const CoreGate& gate,
   v1::ReadViewRequest request;
   SLUICE_RETURN_IF_ERROR(ParseRequest(bytes, &request));
   SLUICE_ASSIGN_OR_RETURN(const CollectionId collection,
-                          ParseCollectionId(request.collection_id()));
+                          CheckCollectionId(request.collection_id()));
   return std::make_shared<ReadViewStream>(context, *core, collection, std::move(request));
 }
 

@@ -32,7 +32,7 @@ void LogSettings::Declare(server::Settings& s) {
         "How long what nothing refers to any more is kept: segments, ended leases, deleted logs.");
   s.Add("log.trim.delay_seconds", &trim_delay_seconds, 10 * 60, 0, 30 * kDay,
         "Records that the segments reflect are trimmed after this long.");
-  s.Add("log.trim.bytes", &trim_bytes, 64 * kMiB, 0, 1024 * kGiB,
+  s.Add("log.trim.max_bytes", &trim_bytes, 64 * kMiB, 0, 1024 * kGiB,
         "They are trimmed at once when they are more than this, for each collection.");
   s.Add("log.read.threads", &read_threads, 4, 1, 256, "Threads that read the store.");
   s.Add("log.read.max_waiting", &read_max_waiting, 1000, 1, 1'000'000,

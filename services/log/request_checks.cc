@@ -1,4 +1,4 @@
-#include "services/log/read_log.h"
+#include "services/log/request_checks.h"
 
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
@@ -29,6 +29,12 @@ absl::Status CheckStart(const pb::LogState& log, SeqId start) {
 absl::Status InvalidField(std::string_view field, std::string_view what) {
   return MakeError(Reason::INVALID_REQUEST, std::string(field) + ": " + std::string(what),
                    {{"field", std::string(field)}});
+}
+
+absl::StatusOr<CollectionId> CheckCollectionId(std::string_view text, std::string_view field) {
+  const absl::StatusOr<Uuid> id = Uuid::Parse(text);
+  if (!id.ok()) return InvalidField(field, "not a UUID");
+  return CollectionId(*id);
 }
 
 }  // namespace sluice::log

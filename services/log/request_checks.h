@@ -1,9 +1,10 @@
-// What the calls share: where a read may begin, and what to say when it may not. Pure functions.
+// What the services check of a request in the same way. Pure functions; thread-safe.
 #pragma once
 
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "services/log/command.pb.h"
 
@@ -15,5 +16,7 @@ absl::Status CheckIncarnation(uint64_t given, Incarnation of_log);
 absl::Status CheckStart(const pb::LogState& log, SeqId start);
 // INVALID_REQUEST, naming the field.
 absl::Status InvalidField(std::string_view field, std::string_view what);
+absl::StatusOr<CollectionId> CheckCollectionId(std::string_view text,
+                                               std::string_view field = "collection_id");
 
 }  // namespace sluice::log
