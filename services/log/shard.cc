@@ -154,12 +154,15 @@ absl::Status Shard::Start() {
       journal_,
       Journal::Open(std::move(journal), applied,
                     [&](JournalPosition position, std::string_view group) -> absl::Status {
-                      SLUICE_RETURN_IF_ERROR(ForEachCommand(group, [&](const CommandView& command) {
-                        // Who proposed it is gone; the answer is in the rows, for whoever asks
-                        // again.
-                        (void)machine_->Apply(command);
-                        return absl::OkStatus();
-                      }));
+                      const absl::Status read =
+                          ForEachCommand(group, [&](const CommandView& command) {
+                            // Who proposed it is gone; the answer is in the rows, for whoever asks
+                            // again.
+                            (void)machine_->Apply(command);
+                            return absl::OkStatus();
+                          });
+                      if (!read.ok())
+                        return Annotate(read, absl::StrCat("journal group ", position.value));
                       return machine_->Finish(position, &moved);
                     }));
   time_us_ = machine_->shard().time_us();
@@ -377,6 +380,7 @@ bool Shard::AwaitJournal() {
 // ---------------------------------------------------------------------------------------------------------
 
 void Shard::RunApplier() {
+  bool applying = true;
   for (;;) {
     Group group;
     {
@@ -386,11 +390,17 @@ void Shard::RunApplier() {
       group = std::move(durable_.front());
       durable_.pop_front();
     }
-    ApplyGroup(group);
+    // Never one after a group that was left out.
+    applying = applying && ApplyGroup(group);
+    if (applying) continue;
+    // They are in the journal, and what they do is known once they are applied, at the next start.
+    Answer(group, WithOutcome(MakeError(Reason::COMMIT_UNKNOWN,
+                                        "the log stopped before it could apply the change"),
+                              Outcome::kUnknown));
   }
 }
 
-void Shard::ApplyGroup(Group& group) {
+bool Shard::ApplyGroup(Group& group) {
   const auto start = Clock::now();
   std::vector<Result> results;
   std::vector<LogPositions> moved;
@@ -404,13 +414,7 @@ void Shard::ApplyGroup(Group& group) {
     }
     const absl::Status finished = machine_->Finish(group.position, &moved);
     if (finished.ok()) break;
-    if (!AwaitStore(finished)) {
-      // It is in the journal, and what it does is known once it is applied, at the next start.
-      Answer(group, WithOutcome(MakeError(Reason::COMMIT_UNKNOWN,
-                                          "the log stopped before it could apply the change"),
-                                Outcome::kUnknown));
-      return;
-    }
+    if (!AwaitStore(finished)) return false;
   }
   GroupStats stats;
   stats.apply = Clock::now() - start;
@@ -425,6 +429,7 @@ void Shard::ApplyGroup(Group& group) {
   inflight_bytes_.fetch_sub(cost, std::memory_order_relaxed);
   if (options_.on_moved && !moved.empty()) options_.on_moved(moved);
   if (options_.on_group) options_.on_group(stats);
+  return true;
 }
 
 bool Shard::AwaitStore(const absl::Status& error) {

@@ -128,7 +128,8 @@ class Shard {
 
   // The applier thread, and what it does.
   void RunApplier();
-  void ApplyGroup(Group& group);
+  // False: the store cannot be written and the shard is stopping; nothing was answered.
+  bool ApplyGroup(Group& group);
   // While the store cannot be written. False: the shard is stopping.
   bool AwaitStore(const absl::Status& error);
 

@@ -2,10 +2,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
 
 #include <atomic>
 #include <fstream>
 #include <mutex>
+#include <thread>
 
 #include "common/base/clock.h"
 #include "common/errors/errors.h"
@@ -147,7 +150,9 @@ TEST_F(ShardTest, TooManyBytesInFlightAreRefusedAtOnceWithADelay) {  // invarian
   ShardOptions options = SmallShard(folder_.path());
   options.max_inflight_bytes = 2000;
   std::unique_lock hold(held, std::defer_lock);
-  options.on_moved = [&](auto) { const std::lock_guard wait(held); };
+  options.on_moved = [&](std::span<const LogPositions> moved) {
+    if (moved[0].tail > SeqId(0)) const std::lock_guard wait(held);
+  };
   const auto shard = OpenShard(options);
   ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
   hold.lock();
@@ -241,6 +246,73 @@ TEST_F(ShardTest, AFailingJournalIsSaidHonestlyAndRecoversByItself) {
   EXPECT_FALSE(std::get<PushAnswer>(*retried).duplicate);
   EXPECT_TRUE(shard->Writable().ok());
   EXPECT_EQ(DocumentsOf(*shard, collection_), (std::vector<std::string>{"one", "two"}));
+}
+
+// A file system on which RocksDB cannot make new files.
+class FullDisk : public rocksdb::FileSystemWrapper {
+ public:
+  FullDisk() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
+  static const char* kClassName() { return "FullDisk"; }
+  const char* Name() const override { return kClassName(); }
+  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                    rocksdb::IODebugContext* debug) override {
+    if (full) return rocksdb::IOStatus::NoSpace("injected: disk full");
+    return FileSystemWrapper::NewWritableFile(name, options, file, debug);
+  }
+  std::atomic<bool> full = false;
+};
+
+// Invariant 9: nothing that was accepted is lost.
+TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
+  const auto disk = std::make_shared<FullDisk>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  ShardOptions options = SmallShard(folder_.path());
+  options.store.env = env.get();
+  options.store.memtable_bytes = 128 << 10;
+  const auto shard = OpenShard(options);
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+  disk->full = true;
+  std::atomic<size_t> accepted = 0;
+  // Until a flush has failed and the next group is not taken any more.
+  while (ReasonOf(shard->Writable()) != Reason::READ_ONLY) {
+    shard->Propose(PushOf(collection_, NewRequestId(), {Record("a", std::string(3000, 'x'))}),
+                   [&](const Result& result) { accepted += result.ok() ? 1 : 0; });
+  }
+  EXPECT_FALSE(DocumentsOf(*shard, collection_).empty());  // still readable
+  disk->full = false;
+  while (!shard->Writable().ok()) std::this_thread::yield();
+  MustPush(*shard, PushOf(collection_, NewRequestId(), {Record("a", "last")}));
+  const std::vector<std::string> documents = DocumentsOf(*shard, collection_);
+  EXPECT_EQ(documents.size(), accepted + 1);
+  EXPECT_EQ(documents.back(), "last");
+}
+
+// Invariant 1: what is durable and was not applied when the shard stopped is applied at the next
+// start.
+TEST_F(ShardTest, AShardWhoseStoreCannotWriteStopsAndLosesNothing) {
+  const auto disk = std::make_shared<FullDisk>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  ShardOptions options = SmallShard(folder_.path());
+  options.store.env = env.get();
+  options.store.memtable_bytes = 128 << 10;
+  std::atomic<size_t> accepted = 0;
+  std::atomic<size_t> unknown = 0;
+  {
+    const auto shard = OpenShard(options);
+    ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+    disk->full = true;
+    while (ReasonOf(shard->Writable()) != Reason::READ_ONLY) {
+      shard->Propose(PushOf(collection_, NewRequestId(), {Record("a", std::string(3000, 'x'))}),
+                     [&](const Result& result) {
+                       if (result.ok()) ++accepted;
+                       if (ReasonOf(result.status()) == Reason::COMMIT_UNKNOWN) ++unknown;
+                     });
+    }
+  }
+  disk->full = false;
+  const auto shard = OpenShard(options);
+  EXPECT_EQ(DocumentsOf(*shard, collection_).size(), accepted + unknown);
 }
 
 TEST_F(ShardTest, AShardThatIsReadOnlyStops) {
