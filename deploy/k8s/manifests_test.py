@@ -1,0 +1,89 @@
+#!/usr/bin/env python3
+"""The base asks for nothing that the binaries do not accept, and a base that does is found out. Arguments: the folder of the binaries."""
+
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+import unittest
+
+import manifests
+
+BASE = pathlib.Path(__file__).parent / "base"
+BINARIES = sys.argv.pop(1)
+
+
+class ManifestsTest(unittest.TestCase):
+    def complaints_after(self, file, old, new):
+        """Of a copy of the base in which `old` (a regular expression) was replaced in one file."""
+        with tempfile.TemporaryDirectory() as folder:
+            copy = pathlib.Path(folder) / "base"
+            shutil.copytree(BASE, copy)
+            text = (copy / file).read_text()
+            changed = re.sub(old, new, text, count=1)
+            self.assertNotEqual(text, changed, f"{file} has no {old}")
+            (copy / file).write_text(changed)
+            return "\n".join(manifests.check(copy, BINARIES))
+
+    def test_the_base_asks_for_nothing_that_the_binaries_do_not_accept(self):
+        self.assertEqual(manifests.check(BASE, BINARIES), [])
+
+    def test_the_log_has_one_replica_and_a_volume_of_its_own(self):
+        log = manifests.Base(BASE).named("StatefulSet", "sluice-log")
+        self.assertEqual(log["spec"]["replicas"], 1)
+        self.assertEqual(len(log["spec"]["volumeClaimTemplates"]), 1)
+
+    def test_compactors_and_frontends_share_one_claim_that_many_nodes_may_write(self):
+        base = manifests.Base(BASE)
+        for name in ("sluice-compactor", "sluice-frontend"):
+            volumes = base.named("Deployment", name)["spec"]["template"]["spec"]["volumes"]
+            self.assertIn("sluice-objects", [v.get("persistentVolumeClaim", {}).get("claimName") for v in volumes])
+        claim = base.named("PersistentVolumeClaim", "sluice-objects")
+        self.assertEqual(claim["spec"]["accessModes"], ["ReadWriteMany"])
+
+    def test_an_unknown_flag_is_found(self):
+        self.assertIn("--verbose", self.complaints_after("log.yaml", r"args: \[", "args: [--verbose, "))
+
+    def test_an_unknown_program_is_found(self):
+        self.assertIn("there is no program sluice-logs", self.complaints_after("log.yaml", r"\[sluice-log\]", "[sluice-logs]"))
+
+    def test_an_unknown_setting_is_found_with_its_line(self):
+        self.assertRegex(self.complaints_after("config/log.yaml", r"log_format", "log_farmat"),
+                         r"log\.yaml:\d+: server\.log_farmat: no such setting")
+
+    def test_an_unknown_variable_is_found(self):
+        self.assertIn("SLUICE_LOG_DATE: no such setting",
+                      self.complaints_after("log.yaml", r"( +)ports:", r"\1env: [{name: SLUICE_LOG_DATE, value: x}]\n\1ports:"))
+
+    def test_a_container_port_that_nobody_listens_on_is_found(self):
+        self.assertIn("containerPort grpc is 7799", self.complaints_after("log.yaml", r"containerPort: 7701", "containerPort: 7799"))
+
+    def test_a_service_port_that_nobody_listens_on_is_found(self):
+        self.assertIn("Service sluice-log: port 7799", self.complaints_after("log.yaml", r"port: 7701\b(?=\n.*targetPort)", "port: 7799"))
+
+    def test_a_server_that_listens_on_loopback_is_found(self):
+        self.assertIn("cannot be reached", self.complaints_after("config/frontend.yaml", r"0\.0\.0\.0", "127.0.0.1"))
+
+    def test_a_probe_path_that_does_not_exist_is_found(self):
+        self.assertIn("readinessProbe /ready is answered with 404", self.complaints_after("frontend.yaml", "/readyz", "/ready"))
+
+    def test_a_metric_path_that_does_not_exist_is_found(self):
+        self.assertIn("prometheus.io/path /metric is answered with 404", self.complaints_after("compactor.yaml", "/metrics", "/metric"))
+
+    def test_a_log_address_that_is_no_service_is_found(self):
+        self.assertIn("is not the grpc port of a Service",
+                      self.complaints_after("config/compactor.yaml", "sluice-log:7701", "sluice-log:7711"))
+
+    def test_a_folder_outside_the_volumes_is_found(self):
+        self.assertIn("is on no writable volume", self.complaints_after("config/log.yaml", "/var/lib/sluice/log", "/srv/log"))
+
+    def test_a_grace_period_shorter_than_the_drain_is_found(self):
+        self.assertIn("server.drain_ms", self.complaints_after("log.yaml", "PeriodSeconds: 30", "PeriodSeconds: 20"))
+
+    def test_a_manifest_that_kustomize_would_not_apply_is_found(self):
+        self.assertIn("objects.yaml: is not among the resources", self.complaints_after("kustomization.yaml", r" +- objects\.yaml\n", ""))
+
+
+if __name__ == "__main__":
+    unittest.main()
