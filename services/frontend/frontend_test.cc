@@ -342,7 +342,7 @@ TEST_F(FrontendTest, TheReadmeHoldsEverySettingAndMetric) {
   readme << file.rdbuf();
   server::Settings declared;
   FrontendSettings settings;
-  settings.Declare(declared, "127.0.0.1:7700");
+  settings.Declare(declared, "127.0.0.1:7701");
   EXPECT_THAT(readme.str(), HasSubstr(declared.Reference()));
   for (const prometheus::MetricFamily& family : registry_->Collect()) {
     EXPECT_THAT(readme.str(), HasSubstr("`" + family.name + "`"));
