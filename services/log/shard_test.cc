@@ -270,6 +270,7 @@ TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
   ShardOptions options = SmallShard(folder_.path());
   options.store.env = env.get();
   options.store.memtable_bytes = 128 << 10;
+  options.max_inflight_bytes = 4 << 20;
   const auto shard = OpenShard(options);
   ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
   disk->full = true;
@@ -281,11 +282,13 @@ TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
   }
   EXPECT_FALSE(DocumentsOf(*shard, collection_).empty());  // still readable
   disk->full = false;
-  while (!shard->Writable().ok()) std::this_thread::yield();
-  MustPush(*shard, PushOf(collection_, NewRequestId(), {Record("a", "last")}));
+  const RequestId last = NewRequestId();
+  while (!shard->ProposeAndWait(PushOf(collection_, last, {Record("a", "last")})).ok()) {
+    std::this_thread::yield();  // still read-only, or busy with what it had accepted
+  }
   const std::vector<std::string> documents = DocumentsOf(*shard, collection_);
   EXPECT_EQ(documents.size(), accepted + 1);
-  EXPECT_EQ(documents.back(), "last");
+  EXPECT_TRUE(documents.back() == "last");
 }
 
 // Invariant 1: what is durable and was not applied when the shard stopped is applied at the next
@@ -296,6 +299,7 @@ TEST_F(ShardTest, AShardWhoseStoreCannotWriteStopsAndLosesNothing) {
   ShardOptions options = SmallShard(folder_.path());
   options.store.env = env.get();
   options.store.memtable_bytes = 128 << 10;
+  options.max_inflight_bytes = 4 << 20;
   std::atomic<size_t> accepted = 0;
   std::atomic<size_t> unknown = 0;
   {
