@@ -43,6 +43,11 @@ Housekeeping::Housekeeping(ServiceCore& core)
       last_turn_(Clock::now()),
       thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
+void Housekeeping::Stop() {
+  thread_.request_stop();
+  if (thread_.joinable()) thread_.join();
+}
+
 absl::Status Housekeeping::Alive() const {
   if (Clock::now() - last_turn_.load() < kStuckAfter) return absl::OkStatus();
   return absl::InternalError("the log's housekeeping does not turn");

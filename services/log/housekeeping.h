@@ -18,8 +18,9 @@ class Housekeeping {
  public:
   // `core` must outlive this, and its shard be there.
   explicit Housekeeping(ServiceCore& core);
+
   // Ends the thread. Proposals may still be answered afterwards.
-  ~Housekeeping() = default;
+  void Stop();
 
   // Whether the loop still turns.
   absl::Status Alive() const;

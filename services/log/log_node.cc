@@ -60,7 +60,7 @@ void LogNode::FinishDrain(std::chrono::steady_clock::time_point deadline) {
   // Half of what is left, so that a consumer that does not read costs no one else their answer.
   const auto now = std::chrono::steady_clock::now();
   core_->streams.AwaitEnd(now + (deadline - now) / 2);
-  housekeeping_.reset();
+  housekeeping_->Stop();
   core_->Stop();
 }
 

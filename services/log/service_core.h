@@ -34,10 +34,11 @@ struct ServiceCore {
   WorkerPool reads;
   // Sequences of commands: they wait for the journal, which reads must not.
   WorkerPool commands;
-  Timer timer;
   Watchers watchers;
   Streams streams;
   ClaimDesk claims;
+  // After those whom it calls: it is the first to go.
+  Timer timer;
   // Set before any call comes in.
   std::unique_ptr<Shard> shard;
 };
