@@ -1,8 +1,8 @@
 // Invariants 2, 3, 5, 7 and 8 on the whole system: thousands of random operations through two
-// frontends at once, while records are compacted, segments merged, and processes killed, stopped
-// and started at random moments. Every Get, Count and Query answers as the model does at the SeqId
-// that it says it answers as of. SLUICE_TEST_SEED replays the operations (not the moments at which
-// they meet).
+// frontends at once, while records are compacted, segments merged by two compactors, and processes
+// killed, hung, stopped and started at random moments. Every Get, Count and Query answers as the
+// model does at the SeqId that it says it answers as of. SLUICE_TEST_SEED replays the operations
+// (not the moments at which they meet).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -10,8 +10,10 @@
 #include <atomic>
 #include <cstdlib>
 #include <deque>
+#include <optional>
 #include <random>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/client/client.h"
@@ -26,6 +28,7 @@ namespace {
 
 using sluice::testing::Cluster;
 
+constexpr size_t kCompactors = 2;
 constexpr size_t kFrontends = 2;
 constexpr size_t kWorkloadsPerFrontend = 2;
 constexpr uint64_t kStepsPerWorkload = 1'000;
@@ -52,24 +55,24 @@ class SystemTest : public ::testing::Test {
   }
 
   void SetUp() override {
-    auto cluster = Cluster::Start(kFrontends, {{"SLUICE_LOG_GRACE_SECONDS", "1"},
-                                               {"SLUICE_COMPACTOR_GARBAGE_INTERVAL_MS", "200"},
-                                               {"SLUICE_COMPACTOR_LEASE_MS", "1000"}});
+    auto cluster = Cluster::Start({.compactors = kCompactors, .frontends = kFrontends},
+                                  {{"SLUICE_LOG_GRACE_SECONDS", "1"},
+                                   {"SLUICE_COMPACTOR_GARBAGE_INTERVAL_MS", "200"},
+                                   {"SLUICE_COMPACTOR_LEASE_MS", "1000"}});
     ASSERT_TRUE(cluster.ok()) << cluster.status();
     cluster_ = *std::move(cluster);
   }
 
   uint64_t Below(uint64_t n) { return random_() % n; }
   client::Log Log() const {
-    return client::Log(client::Connect(cluster_->address(Cluster::kLog)), Patient());
+    return client::Log(client::Connect(cluster_->address(cluster_->log())), Patient());
   }
   client::Frontend Frontend(size_t i) const {
-    return client::Frontend(client::Connect(cluster_->address(Cluster::kFirstFrontend + i)),
-                            Patient());
+    return client::Frontend(client::Connect(cluster_->address(cluster_->frontend(i))), Patient());
   }
 
   void CreateCollection(const std::string& name, v1::Metric metric, const std::string& embedder) {
-    client::Catalog catalog(client::Connect(cluster_->address(Cluster::kLog)), Patient());
+    client::Catalog catalog(client::Connect(cluster_->address(cluster_->log())), Patient());
     v1::CreateCollectionRequest request;
     request.set_name(name);
     request.mutable_schema()->set_dimension(8);
@@ -124,14 +127,22 @@ class SystemTest : public ::testing::Test {
       }
       next = steps_ + Below(kMostStepsUndisturbed);
     }
+    if (hanging_) cluster_->Signal(*hanging_, SIGCONT);
   }
 
-  // Restarts a process, or trims a log.
+  // Restarts a process, or lets a compactor hang (until the next disturbance: perhaps for longer
+  // than its lease), or trims a log.
   absl::Status Disturb() {
-    const uint64_t which = Below(cluster_->processes() + 1);
+    if (hanging_) cluster_->Signal(*std::exchange(hanging_, std::nullopt), SIGCONT);
+    const uint64_t which = Below(cluster_->processes() + 2);
     if (which < cluster_->processes()) {
       ++restarts_;
       return cluster_->Restart(which, Below(3) == 0 ? SIGTERM : SIGKILL);
+    }
+    if (which == cluster_->processes()) {
+      hanging_ = cluster_->compactor(Below(kCompactors));
+      cluster_->Signal(*hanging_, SIGSTOP);
+      return absl::OkStatus();
     }
     Target& target = targets_[Below(targets_.size())];
     SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, Log().Describe(target.id));
@@ -180,6 +191,7 @@ class SystemTest : public ::testing::Test {
   std::atomic<size_t> running_ = kFrontends * kWorkloadsPerFrontend;
   std::atomic<bool> failed_ = false;
   size_t restarts_ = 0;
+  std::optional<size_t> hanging_;
 };
 
 TEST_F(SystemTest, GetCountAndQueryAnswerAsTheModelDoesAtEveryStep) {

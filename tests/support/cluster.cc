@@ -11,8 +11,8 @@
 namespace sluice::testing {
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
-    size_t frontends, std::map<std::string, std::string> settings) {
-  auto cluster = std::unique_ptr<Cluster>(new Cluster());
+    Size size, std::map<std::string, std::string> settings) {
+  auto cluster = std::unique_ptr<Cluster>(new Cluster(size));
   settings["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
   settings["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
   const auto start = [&](const std::string& kind, std::map<std::string, std::string> own) {
@@ -25,10 +25,12 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
   const std::string data = cluster->data_.path() / "log";
   const std::string objects = cluster->data_.path() / "objects";
   SLUICE_RETURN_IF_ERROR(start("log", {{"SLUICE_LOG_DATA", data}}));
-  const std::string log = cluster->address(kLog);
-  SLUICE_RETURN_IF_ERROR(start(
-      "compactor", {{"SLUICE_COMPACTOR_LOG_ADDRESS", log}, {"SLUICE_COMPACTOR_OBJECTS", objects}}));
-  for (size_t i = 0; i < frontends; ++i) {
+  const std::string log = cluster->address(cluster->log());
+  for (size_t i = 0; i < size.compactors; ++i) {
+    SLUICE_RETURN_IF_ERROR(start("compactor", {{"SLUICE_COMPACTOR_LOG_ADDRESS", log},
+                                               {"SLUICE_COMPACTOR_OBJECTS", objects}}));
+  }
+  for (size_t i = 0; i < size.frontends; ++i) {
     SLUICE_RETURN_IF_ERROR(start(
         "frontend", {{"SLUICE_FRONTEND_LOG_ADDRESS", log}, {"SLUICE_FRONTEND_OBJECTS", objects}}));
   }

@@ -1,4 +1,4 @@
-// The three services as processes of their own: a log, a compactor and any number of frontends, on
+// The services as processes of their own: a log, and any number of compactors and frontends, on
 // one new data folder. Addresses stay the same when a process is started again. Different processes
 // may be restarted by different threads.
 #pragma once
@@ -17,22 +17,28 @@ namespace sluice::testing {
 
 class Cluster {
  public:
-  static constexpr size_t kLog = 0;
-  static constexpr size_t kCompactor = 1;
-  static constexpr size_t kFirstFrontend = 2;
+  struct Size {
+    size_t compactors = 1;
+    size_t frontends = 1;
+  };
 
   // `settings`: as variables; SLUICE_LOG_..., SLUICE_COMPACTOR_..., SLUICE_FRONTEND_... go to the
   // processes of that kind, SLUICE_SERVER_... to all.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(
-      size_t frontends, std::map<std::string, std::string> settings);
+      Size size, std::map<std::string, std::string> settings);
 
-  // By the numbers above.
+  // Processes by number: the log, then the compactors, then the frontends.
+  size_t log() const { return 0; }
+  size_t compactor(size_t i) const { return 1 + i; }
+  size_t frontend(size_t i) const { return 1 + size_.compactors + i; }
   size_t processes() const { return processes_.size(); }
   const std::string& address(size_t process) const { return processes_[process].address; }
   std::string name(size_t process) const {
     return processes_[process].options.program.filename().string() + "@" + address(process);
   }
 
+  // SIGSTOP or SIGCONT: a process that hangs for a while.
+  void Signal(size_t process, int signal) { processes_[process].process->Signal(signal); }
   // Ends a process and starts it again. By SIGKILL, or by SIGTERM, after which it must exit with 0
   // in time.
   absl::Status Restart(size_t process, int signal);
@@ -49,10 +55,11 @@ class Cluster {
     std::string address;
   };
 
-  Cluster() = default;
+  explicit Cluster(Size size) : size_(size) {}
   absl::Status Add(const std::string& program, std::map<std::string, std::string> environment);
   static absl::Status StopMember(Member& member);
 
+  const Size size_;
   // Before the processes that use it, so that it goes after them.
   TempFolder data_;
   std::vector<Member> processes_;
