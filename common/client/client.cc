@@ -82,7 +82,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   // gRPC's own defaults (1 s, 20 s, 2 min) would leave callers waiting long after a restart.
   args.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   args.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 2'000);
-  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2'000);
+  args.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 1'000);
   // Proxies are for the web; gRPC would send even loopback addresses through $http_proxy.
   args.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), args);
@@ -134,6 +134,7 @@ absl::Status Log::ReadView(const v1::ReadViewRequest& request,
   const auto give_up = std::chrono::steady_clock::now() + options_.total_deadline;
   for (int failures = 1;; ++failures) {
     grpc::ClientContext context;
+    context.set_wait_for_ready(failures > 1);
     const auto left = LeftUntil(give_up);
     context.set_deadline(std::chrono::system_clock::now() + left);
     ViewCheck check(request);

@@ -7,8 +7,10 @@
 // attempt may be in and none succeeded. BACKLOG is not retried: slow down instead.
 //
 // All classes are thread-safe unless they say otherwise; they share the channel they are given.
-// Async calls outlive the object that began them: `done` is called exactly once, on a thread of
-// gRPC's, and must not block.
+// Async calls may outlive the object that began them: `done` is called exactly once, on a thread of
+// gRPC's, and must not block. They may not outlive the channel, and `done` must not drop the last
+// reference to it: gRPC 1.51 ends its callback threads with the last channel of the process, and
+// crashes if it is on one of them.
 #pragma once
 
 #include <grpcpp/channel.h>

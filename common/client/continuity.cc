@@ -55,6 +55,7 @@ absl::Status Resume::Accept(const v1::SubscribeResponse& message) {
     }
   }
   last_ = last;
+  begun_ = true;
   return absl::OkStatus();
 }
 
@@ -80,7 +81,7 @@ absl::Status Resume::AcceptHeartbeat(const v1::Heartbeat& heartbeat) {
 }
 
 bool Resume::complete() const {
-  return request_.end_seq_id() != 0 && last_ && last_->value >= request_.end_seq_id();
+  return begun_ && request_.end_seq_id() != 0 && last_ && last_->value >= request_.end_seq_id();
 }
 
 // ViewCheck

@@ -26,7 +26,8 @@ class Resume {
   v1::SubscribeRequest Request() const;
   // Takes note of a message before it is passed on.
   absl::Status Accept(const v1::SubscribeResponse& message);
-  // Whether the range asked for has been accepted whole.
+  // Whether the range asked for has been accepted whole. Not before the server has said anything:
+  // whether the range makes sense is for it to say.
   bool complete() const;
   // nullopt: not known yet (a start by time before the first append; `latest` and `earliest` before
   // the first heartbeat).
@@ -37,6 +38,7 @@ class Resume {
 
   v1::SubscribeRequest request_;
   std::optional<SeqId> last_;
+  bool begun_ = false;
 };
 
 // One stream of ReadView: a header, then the records after max(after_seq_id, applied), up to the

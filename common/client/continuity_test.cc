@@ -97,6 +97,16 @@ TEST(ResumeTest, TheRangeIsCompleteAtItsEndAndNothingBeyondItIsAccepted) {
   EXPECT_TRUE(resume.complete());
 }
 
+TEST(ResumeTest, AnEmptyRangeIsCompleteOnlyWhenTheServerHasAnswered) {
+  v1::SubscribeRequest request;
+  request.set_after_seq_id(3);
+  request.set_end_seq_id(3);
+  Resume resume(request);
+  EXPECT_FALSE(resume.complete());
+  ASSERT_TRUE(resume.Accept(Heartbeat(10)).ok());
+  EXPECT_TRUE(resume.complete());
+}
+
 TEST(ResumeTest, AnotherIncarnationIsNotTakenForTheSameLog) {
   Resume resume({});
   ASSERT_TRUE(resume.Accept(Heartbeat(10, 0, 5)).ok());

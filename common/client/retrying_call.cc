@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -29,6 +30,9 @@ class RetryingCall {
 
   void Try() {
     context_.emplace();
+    // The first attempt fails at once where nobody listens. The next ones wait for the connection:
+    // failing and backing off beside gRPC's own backoff would add up to seconds after a restart.
+    context_->set_wait_for_ready(failures_ > 0);
     context_->set_deadline(std::chrono::system_clock::now() +
                            std::min(options_.attempt_deadline, LeftUntil(give_up_)));
     attempt_(&*context_, [this](const grpc::Status& status) { Answered(status); });
@@ -43,12 +47,20 @@ class RetryingCall {
     const auto wait =
         WaitBeforeRetry(options_, error, failures_, LeftUntil(give_up_), RandomShare());
     if (!wait) {
-      if (failures_ > 1) error = Annotate(error, absl::StrCat("after ", failures_, " attempts"));
+      if (failures_ > 1) error = Annotate(error, Story(error));
       if (effect_ == Effect::kWrite) error = WithOutcome(std::move(error), outcome_);
       return Finish(std::move(error));
     }
+    // A deadline alone does not say why nothing came.
+    if (error.code() != absl::StatusCode::kDeadlineExceeded) said_ = std::string(error.message());
     alarm_.emplace();
     alarm_->Set(std::chrono::system_clock::now() + *wait, [this](bool) { Try(); });
+  }
+
+  std::string Story(const absl::Status& error) const {
+    const bool tell = error.code() == absl::StatusCode::kDeadlineExceeded && !said_.empty();
+    return absl::StrCat("after ", failures_, " attempts", tell ? " (before: " : "",
+                        tell ? said_ : "", tell ? ")" : "");
   }
 
   void Finish(absl::Status status) {
@@ -65,6 +77,8 @@ class RetryingCall {
   std::optional<grpc::ClientContext> context_;
   std::optional<grpc::Alarm> alarm_;
   int failures_ = 0;
+  // The last message of a server or of the connection.
+  std::string said_;
   Outcome outcome_ = Outcome::kNotIn;
 };
 

@@ -27,6 +27,7 @@ constexpr milliseconds kDefaultHeartbeat(5'000);
 class Stream final : private grpc::ClientReadReactor<v1::SubscribeResponse> {
  public:
   Stream(v1::LogService::Stub& stub, v1::SubscribeRequest request) : request_(std::move(request)) {
+    context_.set_wait_for_ready(true);
     stub.async()->Subscribe(&context_, &request_, this);
     AddHold();  // Reads are started outside of reactions: gRPC must not end the call between two of
                 // them.

@@ -43,7 +43,7 @@ std::string VariableName(std::string_view name) {
 // Kubernetes puts into every pod of a namespace for a Service called sluice-something.
 bool IsForeignVariable(const std::string& variable) {
   static const RE2 foreign(
-      "SLUICE_SERVER=.*|SLUICE_BUILD=.*|SLUICE_TEST_.*|SLUICE_.*_SERVICE_HOST=.*|SLUICE_.*_SERVICE_"
+      "SLUICE_(SERVER|LOG|BUILD)=.*|SLUICE_TEST_.*|SLUICE_.*_SERVICE_HOST=.*|SLUICE_.*_SERVICE_"
       "PORT(_\\w+)?=\\d+|"
       "SLUICE_.*_PORT(_\\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|"
       "SLUICE_.*_PORT_\\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*");

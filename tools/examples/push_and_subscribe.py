@@ -22,7 +22,7 @@ from sluice.v1 import catalog_pb2, catalog_pb2_grpc, log_pb2, log_pb2_grpc, reco
 # What may pass by itself. Anything else is an answer: the trailing metadata `outcome` says whether the attempt is in.
 RETRYABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED,
              grpc.StatusCode.CANCELLED)
-CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 2000)]
+CHANNEL_OPTIONS = [("grpc.enable_http_proxy", 0), ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
 
 
 def uuid7():
@@ -48,7 +48,7 @@ def call(method, request, total_s=60):
     backoff, give_up = Backoff(), time.monotonic() + total_s
     while True:
         try:
-            return method(request, timeout=10)
+            return method(request, timeout=10, wait_for_ready=True)
         except grpc.RpcError as error:
             if error.code() not in RETRYABLE or time.monotonic() > give_up:
                 raise
@@ -67,7 +67,7 @@ def consume(log, collection_id, position):
     """Yields every (seq_id, record) after `position`, once, in order, across broken streams."""
     backoff = Backoff()
     while True:
-        stream = log.Subscribe(log_pb2.SubscribeRequest(collection_id=collection_id, after_seq_id=position))
+        stream = log.Subscribe(log_pb2.SubscribeRequest(collection_id=collection_id, after_seq_id=position), wait_for_ready=True)
         try:
             for message in stream:
                 for append in message.appends:

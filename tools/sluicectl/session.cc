@@ -74,11 +74,16 @@ int ExitStatus(const absl::Status& status, bool write) {
 }
 
 std::string ErrorLine(const absl::Status& error, bool write) {
-  const std::optional<Reason> reason = ReasonOf(error);
-  return absl::StrCat(
-      absl::StatusCodeToString(error.code()), reason ? " " : "",
-      reason ? ToAbsl(ReasonName(*reason)) : "", ": ", error.message(),
-      write ? absl::StrCat(" (outcome: ", ToAbsl(OutcomeName(OutcomeOf(error))), ")") : "");
+  std::string line = absl::StatusCodeToString(error.code());
+  if (const std::optional<Reason> reason = ReasonOf(error)) {
+    absl::StrAppend(&line, " ", ToAbsl(ReasonName(*reason)));
+  }
+  const bool silent = error.code() == absl::StatusCode::kUnimplemented && error.message().empty();
+  absl::StrAppend(
+      &line, ": ",
+      silent ? "the server at this address does not have the service" : error.message());
+  if (write) absl::StrAppend(&line, " (outcome: ", ToAbsl(OutcomeName(OutcomeOf(error))), ")");
+  return line;
 }
 
 }  // namespace sluice::ctl
