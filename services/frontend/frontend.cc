@@ -28,9 +28,12 @@ absl::Status Frontend::Start(const std::shared_ptr<grpc::Channel>& self) {
     return absl::InvalidArgumentError("frontend.log_address is required");
   }
   SLUICE_ASSIGN_OR_RETURN(ObjectStore objects, ObjectStore::Open(settings_.objects));
-  log_ = settings_.log_address.empty() ? self : client::Connect(settings_.log_address);
-  // Begins to connect.
-  log_->GetState(true);
+  if (settings_.log_address.empty()) {
+    log_ = self;
+  } else {
+    log_ = client::Connect(settings_.log_address);
+    log_->GetState(true);  // begins to connect
+  }
   const uint64_t threads = settings_.read_threads
                                ? settings_.read_threads
                                : std::max<uint64_t>(2, server::ProcessAllowance().cpus);

@@ -90,6 +90,8 @@ TEST_F(SluiceTest, WhatIsAddedIsAppliedFoundAndThereAfterARestart) {
     ASSERT_TRUE(added.ok()) << added.status();
     EXPECT_EQ(NearestApplied(channel, "orchard clocks", added->first_seq_id()), "b");
     EXPECT_EQ(sluice->Stop(), 0) << sluice->ErrorOutput();
+    EXPECT_THAT(sluice->ErrorOutput(),
+                ::testing::Not(::testing::ContainsRegex("Z (warning|error) ")));
   }
   const auto sluice = Start();
   ASSERT_NE(sluice, nullptr);
