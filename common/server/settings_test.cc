@@ -155,8 +155,9 @@ TEST_F(SettingsTest, AnUnknownOrBadVariableIsNamed) {
 }
 
 TEST_F(SettingsTest, VariablesOfOurToolsAndTestsAreNotSettings) {
-  SetVariable("SLUICE_SERVER", "127.0.0.1:7700");  // of sluicectl
-  SetVariable("SLUICE_BUILD", "build");            // of tools/dev
+  SetVariable("SLUICE_SERVER", "127.0.0.1:7700");  // these two of sluicectl
+  SetVariable("SLUICE_LOG", "127.0.0.1:7701");
+  SetVariable("SLUICE_BUILD", "build");  // of tools/dev
   SetVariable("SLUICE_TEST_SEED", "7");
   EXPECT_TRUE(settings_.Load("").ok());
 }
