@@ -108,13 +108,13 @@ std::vector<Candidate> Nearest(const View& view, std::span<const float> query, s
     const bool all = nearest.size() < wanted;
     const float farthest = nearest.empty() ? 0 : nearest.back().distance;
     nearest.insert(nearest.end(), tail.begin(), tail.end());
+    if (nearest.size() > k) {
+      std::nth_element(nearest.begin(), nearest.begin() + (k - 1), nearest.end(), Nearer);
+      const float last = nearest[k - 1].distance;
+      if (!all && farthest <= last && wanted < k + kMaxTies) continue;
+      std::erase_if(nearest, [&](const Candidate& c) { return c.distance > last; });
+    }
     std::sort(nearest.begin(), nearest.end(), Nearer);
-    if (nearest.size() <= k) return nearest;
-    const float last = nearest[k - 1].distance;
-    if (!all && farthest <= last && wanted < k + kMaxTies) continue;
-    const auto end = std::upper_bound(nearest.begin() + k, nearest.end(), last,
-                                      [](float d, const Candidate& c) { return d < c.distance; });
-    nearest.erase(end, nearest.end());
     return nearest;
   }
 }
