@@ -17,6 +17,8 @@ namespace {
 
 constexpr char kHashing[] = "hashing";
 constexpr size_t kIdHashKeyBytes = 16;
+// Then others have their turn, and the log's note of what the lease committed stays small.
+constexpr uint64_t kMaxCommits = 32;
 // Rows folded and embedded before they are written: what a commit holds of them in memory.
 constexpr size_t kChunkBytes = 4 << 20;
 
@@ -56,7 +58,7 @@ absl::Status CompactionJob::Run() {
     at_.faults.Reach(Stage::kRead);
     if (batch.records() == 0) return absl::OkStatus();
     // At the tail the log decides anew when the collection is due.
-    const bool last = batch.at_tail || job_.stop.stop_requested();
+    const bool last = batch.at_tail || job_.stop.stop_requested() || number == kMaxCommits;
     if (!last) next = ReadAhead(batch.to);
     SLUICE_RETURN_IF_ERROR(Apply(batch, number));
     if (last || job_.stop.stop_requested()) return absl::OkStatus();

@@ -11,7 +11,8 @@
 
 namespace sluice::compactor {
 
-// OK: the log's tail was reached, or the process is stopping. The caller releases the lease.
+// OK: the log's tail was reached, it is the turn of others, or the process is stopping. The caller
+// releases the lease.
 absl::Status RunCompaction(const Job& job);
 
 }  // namespace sluice::compactor

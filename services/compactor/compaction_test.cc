@@ -5,18 +5,30 @@
 #include <random>
 
 #include "common/segment/merge.h"
-#include "tests/support/collection_model.h"
+#include "tests/model/index.h"
+#include "tests/model/workload.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
 namespace {
 
-using sluice::testing::GiveVector;
-using sluice::testing::Model;
-using sluice::testing::RandomRecord;
-using sluice::testing::Record;
-
 constexpr uint32_t kDimension = 16;
+
+v1::CollectionSchema Schema() {
+  v1::CollectionSchema schema;
+  schema.set_dimension(kDimension);
+  schema.mutable_embedder()->set_kind("hashing");
+  return schema;
+}
+
+v1::OperationRecord Record(v1::Operation operation, const std::string& id,
+                           const std::string& document = "") {
+  v1::OperationRecord record;
+  record.set_id(id);
+  record.set_operation(operation);
+  if (!document.empty()) record.set_document(document);
+  return record;
+}
 
 // A collection in segments that a test compacts batches into, beside a model.
 class CompactionTest : public ::testing::Test {
@@ -25,11 +37,12 @@ class CompactionTest : public ::testing::Test {
     std::vector<v1::Append> appends;
     for (const v1::OperationRecord& record : records) {
       // Appends of one to three records.
-      if (appends.empty() || appends.back().records_size() > static_cast<int>(tail_ % 3)) {
-        appends.emplace_back().set_first_seq_id(tail_ + 1);
+      const uint64_t tail = model_.tail().value;
+      if (appends.empty() || appends.back().records_size() > static_cast<int>(tail % 3)) {
+        appends.emplace_back().set_first_seq_id(tail + 1);
       }
       *appends.back().add_records() = record;
-      model_.Apply(++tail_, record);
+      model_.Apply(record);
     }
     return appends;
   }
@@ -87,27 +100,22 @@ class CompactionTest : public ::testing::Test {
   }
 
   void ExpectEqualsModel() {
-    EXPECT_EQ(live_, static_cast<int64_t>(model_.rows.size()));
-    EXPECT_EQ(view_->live_count(), model_.rows.size());
-    EXPECT_EQ(no_effect_.adds, model_.adds_without_effect);
-    EXPECT_EQ(no_effect_.updates, model_.updates_without_effect);
-    EXPECT_EQ(no_effect_.deletes, model_.deletes_without_effect);
-    for (const auto& [id, expected] : model_.rows) {
-      const auto place = view_->Find(hasher_(id));
-      ASSERT_TRUE(place) << id;
-      const auto row = view_->ReadRow(*place);
-      ASSERT_TRUE(row.ok()) << row.status();
-      EXPECT_EQ(row->id, id);
-      EXPECT_EQ(sluice::testing::Difference(*row, expected), "") << id;
-    }
+    EXPECT_EQ(live_, static_cast<int64_t>(model_.rows().size()));
+    const auto without_effect = [&](v1::Operation operation) {
+      const auto it = model_.no_effect().find(operation);
+      return it == model_.no_effect().end() ? 0 : it->second;
+    };
+    EXPECT_EQ(no_effect_.adds, without_effect(v1::OPERATION_ADD));
+    EXPECT_EQ(no_effect_.updates, without_effect(v1::OPERATION_UPDATE));
+    EXPECT_EQ(no_effect_.deletes, without_effect(v1::OPERATION_DELETE));
+    EXPECT_EQ(model::Differences(*view_, hasher_, model_), std::vector<std::string>());
   }
 
   sluice::testing::TempFolder folder_;
   const IdHasher hasher_{"0123456789abcdef"};
   const HashingEmbedder embedder_{kDimension};
-  Model model_{&embedder_};
+  model::Model model_{Schema()};
   std::shared_ptr<const SegmentSet> view_ = SegmentSet::Build({}, nullptr);
-  uint64_t tail_ = 0;
   int files_ = 0;
   int64_t live_ = 0;
   uint64_t embedded_ = 0;
@@ -117,15 +125,16 @@ class CompactionTest : public ::testing::Test {
 TEST_F(CompactionTest, RandomBatchesAndMergesEqualTheModel) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
-  std::mt19937_64 random(seed);
+  model::RecordGenerator random(seed, kDimension);
   for (int round = 0; round < 60 && !HasFailure(); ++round) {
     std::vector<v1::OperationRecord> records;
-    for (uint64_t n = random() % 50; n > 0; --n)
-      records.push_back(RandomRecord(random, 40, kDimension));
-    Compact(records, 1 + random() % 4000);
-    if (const size_t n = view_->segments().size(); n > 1 && random() % 3 == 0) {
-      const size_t first = random() % n;
-      Merge(first, first + 1 + random() % (n - first));
+    for (uint64_t n = random.Below(50); n > 0; --n) {
+      records.push_back(random.Record(v1::OPERATION_UNSPECIFIED));
+    }
+    Compact(records, 1 + random.Below(4000));
+    if (const size_t n = view_->segments().size(); n > 1 && random.OneIn(3)) {
+      const size_t first = random.Below(n);
+      Merge(first, first + 1 + random.Below(n - first));
     }
     ExpectEqualsModel();
   }
@@ -158,7 +167,7 @@ TEST_F(CompactionTest, AnAddWithoutEffectIsCountedAndNeverEmbedded) {
 
 TEST_F(CompactionTest, AGivenVectorSettlesATextOfTheSameBatch) {
   v1::OperationRecord record = Record(v1::OPERATION_UPDATE, "a");
-  GiveVector(std::vector<float>(kDimension, 2.0f), &record);
+  SetVector(std::vector<float>(kDimension, 2.0f), record.mutable_vector());
   Compact({Record(v1::OPERATION_ADD, "a", "one"), record});
   EXPECT_EQ(embedded_, 0u);
   ExpectEqualsModel();
@@ -193,7 +202,7 @@ TEST_F(CompactionTest, AnIdDeletedAndAddedAgainHasNothingOfItsFormerSelf) {
   record.set_uri("u");
   Compact({record});
   Compact({Record(v1::OPERATION_DELETE, "a"), Record(v1::OPERATION_ADD, "a", "two")});
-  EXPECT_FALSE(model_.rows.at("a").uri);
+  EXPECT_FALSE(model_.rows().at("a").uri);
   ExpectEqualsModel();
 }
 
@@ -211,7 +220,7 @@ TEST(DimensionOfTest, IsThatOfTheFirstVector) {
   std::vector<v1::Append> appends(2);
   *appends[0].add_records() = Record(v1::OPERATION_ADD, "a", "text");
   EXPECT_EQ(DimensionOf(appends), 0u);
-  GiveVector({1, 2, 3}, appends[1].add_records());
+  SetVector(std::vector<float>{1, 2, 3}, appends[1].add_records()->mutable_vector());
   EXPECT_EQ(DimensionOf(appends), 3u);
 }
 

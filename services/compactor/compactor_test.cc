@@ -9,17 +9,22 @@
 
 #include "common/server/metrics.h"
 #include "services/compactor/fake_log.h"
-#include "tests/support/collection_model.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
 namespace {
 
 using namespace std::chrono_literals;
-using sluice::testing::Record;
 using testing::FakeLog;
 
 constexpr Incarnation kIncarnation(77);
+
+v1::OperationRecord Record(v1::Operation operation, const std::string& id) {
+  v1::OperationRecord record;
+  record.set_id(id);
+  record.set_operation(operation);
+  return record;
+}
 
 class CompactorTest : public ::testing::Test {
  protected:
@@ -55,7 +60,8 @@ class CompactorTest : public ::testing::Test {
     for (const std::string& id : ids) {
       v1::Append append;
       append.set_first_seq_id(log_.appends.size() + 1);
-      *append.add_records() = Record(v1::OPERATION_ADD, id, "text of " + id);
+      *append.add_records() = Record(v1::OPERATION_ADD, id);
+      append.mutable_records(0)->set_document("text of " + id);
       log_.appends.push_back(append);
     }
   }
@@ -107,6 +113,16 @@ TEST_F(CompactorTest, ABacklogIsWorkedOffInSeveralCommitsOfOneLease) {
   EXPECT_EQ(log_.commits[1].compaction().no_effect().adds(), 1u);
 }
 
+TEST_F(CompactorTest, ALongBacklogLeavesOthersTheirTurn) {
+  settings_.batch_records = 1;
+  Push(std::vector<std::string>(40, "a"));
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  EXPECT_EQ(log_.commits.size(), 32u);
+  EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_DONE);
+}
+
 TEST_F(CompactorTest, RecordsWithoutEffectAreCommittedWithoutASegment) {
   v1::Append append;
   append.set_first_seq_id(1);
@@ -127,7 +143,7 @@ TEST_F(CompactorTest, ADimensionFirstSeenAfterTheClaimIsTakenFromTheRecords) {
   v1::Append append;
   append.set_first_seq_id(1);
   *append.add_records() = Record(v1::OPERATION_ADD, "a");
-  sluice::testing::GiveVector({1, 2, 3}, append.mutable_records(0));
+  SetVector(std::vector<float>{1, 2, 3}, append.mutable_records(0)->mutable_vector());
   log_.appends.push_back(append);
   Start();
   log_.Grant(claim);

@@ -1,7 +1,6 @@
 #include "services/compactor/fault.h"
 
 #include <signal.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <string>
@@ -30,8 +29,8 @@ absl::Status Faults::Arm(std::string_view fault) {
 void Faults::Reach(Stage stage) {
   int expected = static_cast<int>(stage);
   if (armed_.load(std::memory_order_relaxed) != expected) return;
-  // The whole process, not this thread alone.
-  if (armed_.compare_exchange_strong(expected, kNone)) kill(getpid(), signal_);
+  // To this thread, which goes not one step further; either signal then takes the whole process.
+  if (armed_.compare_exchange_strong(expected, kNone)) raise(signal_);
 }
 
 }  // namespace sluice::compactor
