@@ -177,12 +177,6 @@ TEST_F(SettingsTest, VariablesOfKubernetesServicesAreNotSettings) {
   EXPECT_FALSE(settings_.Load("").ok());
 }
 
-TEST_F(SettingsTest, TheAddressesThatSluicectlReadsAreNotSettings) {
-  SetVariable("SLUICE_SERVER", "127.0.0.1:7700");
-  SetVariable("SLUICE_LOG", "127.0.0.1:7710");
-  EXPECT_TRUE(settings_.Load("").ok());
-}
-
 TEST_F(SettingsTest, ASettingThatAProgramDecidesItselfCannotBeGiven) {
   settings_.Remove("log.wait_ms");
   EXPECT_THAT(settings_.Print(), ::testing::Not(HasSubstr("wait_ms")));

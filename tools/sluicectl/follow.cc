@@ -76,8 +76,9 @@ absl::Status Tail(Session& session, const TailArguments& arguments) {
   request.set_collection_id(collection.id());
   if (!arguments.follow) {
     SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, session.Describe(collection));
-    if (log.tail_seq_id() == 0 || arguments.from == "latest") return absl::OkStatus();
-    request.set_end_seq_id(std::max(log.tail_seq_id(), request.after_seq_id()));
+    const uint64_t end = std::max(log.tail_seq_id(), request.after_seq_id());
+    if (end == 0 || arguments.from == "latest") return absl::OkStatus();
+    request.set_end_seq_id(end);
   }
   const auto subscription = session.log.Subscribe(std::move(request));
   v1::SubscribeResponse message;

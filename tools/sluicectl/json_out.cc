@@ -11,15 +11,6 @@
 namespace sluice::ctl {
 namespace {
 
-// The double that is written with as few digits as the float needs: 0.1, not 0.10000000149011612.
-double Shortest(float value) {
-  char text[32];
-  const char* end = std::to_chars(text, text + sizeof(text), value).ptr;
-  double shortest = 0;
-  std::from_chars(text, end, shortest);
-  return shortest;
-}
-
 Json VectorJson(const v1::Vector& vector) {
   Json array = Json::array();
   for (const float component : VectorOf(vector)) array.push_back(Shortest(component));
@@ -73,6 +64,14 @@ Json LeaseJson(const v1::LeaseInfo& lease) {
 }
 
 }  // namespace
+
+double Shortest(float value) {
+  char text[32];
+  const char* end = std::to_chars(text, text + sizeof(text), value).ptr;
+  double shortest = 0;
+  std::from_chars(text, end, shortest);
+  return shortest;
+}
 
 std::string IncarnationText(uint64_t incarnation) { return absl::StrFormat("%016x", incarnation); }
 

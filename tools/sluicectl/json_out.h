@@ -18,6 +18,8 @@ Json RecordJson(SeqId seq_id, int64_t commit_time_us, const v1::OperationRecord&
 Json RowJson(const v1::Row& row);
 Json CollectionJson(const v1::Collection& collection);
 Json LogJson(const v1::DescribeLogResponse& log);
+// The double that is written with as few digits as the float needs: 0.1, not 0.10000000149011612.
+double Shortest(float value);
 std::string IncarnationText(uint64_t incarnation);
 std::string MetricName(v1::Metric metric);
 // Bytes that are not UTF-8 (a server of ours sends none) become U+FFFD.

@@ -19,7 +19,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-constexpr size_t kBarColumns = 20;
+constexpr size_t kBarColumns = 14;
 
 size_t TerminalWidth() {
   winsize size{};
@@ -33,13 +33,13 @@ std::string ProgressLine(const ProgressState& state, double seconds, std::option
   std::string line;
   if (state.done) {
     const auto filled = static_cast<size_t>(*state.done * kBarColumns);
-    line = absl::StrFormat("[%s%s] %3.0f %%   ", std::string(filled, '#'),
+    line = absl::StrFormat("[%s%s] %3.0f %%  ", std::string(filled, '#'),
                            std::string(kBarColumns - filled, '.'), *state.done * 100);
   }
   const double rate = seconds > 0 ? static_cast<double>(state.records) / seconds : 0;
-  absl::StrAppend(&line, Grouped(state.records), " records   ",
-                  Grouped(static_cast<uint64_t>(rate)), "/s   SeqId ", Grouped(state.last_seq_id));
-  if (lag) absl::StrAppend(&line, "   lag ", Grouped(*lag));
+  absl::StrAppend(&line, Grouped(state.records), " records  ", Grouped(static_cast<uint64_t>(rate)),
+                  "/s  SeqId ", Grouped(state.last_seq_id));
+  if (lag) absl::StrAppend(&line, "  lag ", Grouped(*lag));
   return line.substr(0, width);
 }
 

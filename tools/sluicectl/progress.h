@@ -18,7 +18,7 @@ struct ProgressState {
 };
 
 // A line of at most `width` columns, for example
-//   [##########..........]  50 %   31,000 records   52,400/s   SeqId 31,000   lag 12,000
+//   [#######.......]  50 %  31,000 records  52,400/s  SeqId 31,000  lag 12,000
 std::string ProgressLine(const ProgressState& state, double seconds, std::optional<uint64_t> lag,
                          size_t width);
 

@@ -121,7 +121,7 @@ absl::Status Query(Session& session, const ReadArguments& arguments) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::QueryHit& hit : response.hits()) {
     Json out = RowJson(hit.row());
-    out["distance"] = hit.distance();
+    out["distance"] = Shortest(hit.distance());
     json["hits"].push_back(std::move(out));
     rows.push_back(Cells(hit.row()));
     rows.back().insert(rows.back().begin(), absl::StrFormat("%.4f", hit.distance()));

@@ -36,7 +36,7 @@ TEST(TextTest, TablesAlignTheirColumns) {
 TEST(TextTest, ProgressFitsItsLine) {
   const ProgressState state{.done = 0.5, .records = 31'000, .last_seq_id = 31'000};
   EXPECT_EQ(ProgressLine(state, 2.0, 12'000, 200),
-            "[##########..........]  50 %   31,000 records   15,500/s   SeqId 31,000   lag 12,000");
+            "[#######.......]  50 %  31,000 records  15,500/s  SeqId 31,000  lag 12,000");
   EXPECT_EQ(ProgressLine({.records = 5}, 0, std::nullopt, 9), "5 records");
 }
 

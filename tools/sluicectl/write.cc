@@ -152,7 +152,7 @@ void PrintSummary(const Session& session, const Totals& totals, uint64_t bytes, 
       absl::StrAppend(&text, ", SeqIds ", Grouped(totals.first_seq_id), "..",
                       Grouped(totals.last_seq_id));
     }
-    if (in_before_line) {
+    if (in_before_line.value_or(1) > 1) {
       absl::StrAppend(&text, "; everything before line ", Grouped(*in_before_line), " is in");
     }
     return text + "\n";
