@@ -241,9 +241,9 @@ void ApplyOtherwise(const std::vector<Command>& commands, uint32_t seed, Machine
 }
 
 TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedAndReplayed) {
-  const char* given = std::getenv("SLUICE_SEED");
+  const char* given = std::getenv("SLUICE_TEST_SEED");
   const uint32_t seed = given ? static_cast<uint32_t>(std::stoul(given)) : std::random_device()();
-  SCOPED_TRACE("repeat with SLUICE_SEED=" + std::to_string(seed));
+  SCOPED_TRACE("repeat with SLUICE_TEST_SEED=" + std::to_string(seed));
   MachineHarness first;
   RandomCommands random(seed, first);
   std::vector<Command> commands;
