@@ -31,6 +31,9 @@ constexpr int kFormat = 1;
 constexpr char kFormatPrefix[] = "sluice-log ";
 constexpr milliseconds kOverloadedRetry{50};
 constexpr milliseconds kReadOnlyRetry{500};
+// The store is flushed, so that the journal can be cut, when it is as large as this many files (or
+// memtables, if they are larger): commands that change next to nothing never fill a memtable.
+constexpr uint64_t kMaxJournalFiles = 8;
 // What a proposal costs beside its bytes.
 constexpr uint64_t kProposalBytes = 256;
 
@@ -166,6 +169,8 @@ absl::Status Shard::Start() {
                       return machine_->Finish(position, &moved);
                     }));
   time_us_ = machine_->shard().time_us();
+  opened_at_us_ = time_us_;
+  clock_at_open_us_ = options_.clock();
   incarnation_ = Incarnation(machine_->shard().incarnation());
   journal_bytes_ = journal_->DiskBytes();
   writer_ = std::thread([this] { RunWriter(); });
@@ -261,7 +266,10 @@ void Shard::Stop() {
 }
 
 int64_t Shard::Now() const {
-  return std::max(time_us_.load(std::memory_order_relaxed), options_.clock());
+  const int64_t clock = options_.clock();
+  const int64_t since_open = std::max<int64_t>(0, clock - clock_at_open_us_);
+  return std::max(
+      {time_us_.load(std::memory_order_relaxed), clock, opened_at_us_ + since_open / 2});
 }
 
 int64_t Shard::StampTime() {
@@ -297,6 +305,7 @@ void Shard::RunWriter() {
     // An error here is met again, and answered for, by the next group.
     if ((idle || stop) && journal_->failure().ok()) (void)journal_->Seal();
     if (cut) CutJournal();
+    BoundJournal();
     journal_bytes_.store(journal_->DiskBytes(), std::memory_order_relaxed);
     if (stop || (!journal_->failure().ok() && !AwaitJournal())) break;
   }
@@ -351,6 +360,18 @@ void Shard::WriteGroup(Group group) {
 void Shard::CutJournal() {
   // Files that could not be given back are tried again after the next flush.
   (void)journal_->RemoveThrough(store_->persisted());
+  flushed_at_bytes_ = 0;
+}
+
+void Shard::BoundJournal() {
+  const uint64_t bytes = journal_->DiskBytes();
+  const uint64_t most =
+      kMaxJournalFiles * std::max(options_.journal_file_bytes, options_.store.memtable_bytes);
+  // Once for each file that comes.
+  if (bytes <= most || bytes == flushed_at_bytes_) return;
+  flushed_at_bytes_ = bytes;
+  // A store that cannot write says so when it is written to.
+  (void)store_->BeginFlush();
 }
 
 bool Shard::AwaitJournal() {

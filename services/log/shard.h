@@ -95,8 +95,9 @@ class Shard {
   // OK, or why proposals are refused at the moment.
   absl::Status Writable() const;
   Incarnation incarnation() const { return incarnation_; }
-  // Microseconds: the shard's time if it is ahead of the clock, else the clock. What due and
-  // garbage rows are compared with.
+  // Microseconds: the clock, or, where the shard's time is ahead of it, that: it goes on at half
+  // the clock's speed until the clock has caught up, so that leases still end and work still comes
+  // due. What due and garbage rows are compared with.
   int64_t Now() const;
   uint64_t InflightBytes() const { return inflight_bytes_.load(std::memory_order_relaxed); }
   uint64_t JournalBytes() const { return journal_bytes_.load(std::memory_order_relaxed); }
@@ -123,6 +124,7 @@ class Shard {
   Group NextGroup() REQUIRES(mutex_);
   void WriteGroup(Group group);
   void CutJournal();
+  void BoundJournal();
   // While the journal cannot be written. False: the shard is stopping.
   bool AwaitJournal();
 
@@ -144,6 +146,11 @@ class Shard {
   std::unique_ptr<Journal> journal_;       // writer thread
   std::unique_ptr<StateMachine> machine_;  // applier thread
   Incarnation incarnation_;                // constant once open
+  // When it was opened, by its own time and by the clock; constant once open.
+  int64_t opened_at_us_ = 0;
+  int64_t clock_at_open_us_ = 0;
+  // The journal's size when the store was last told to flush for it; writer thread.
+  uint64_t flushed_at_bytes_ = 0;
   // Of the last group stamped.
   std::atomic<int64_t> time_us_{0};
   std::atomic<uint64_t> inflight_bytes_{0};

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <rocksdb/env.h>
-#include <rocksdb/file_system.h>
 
 #include <atomic>
 #include <fstream>
@@ -14,6 +13,7 @@
 #include "common/errors/errors.h"
 #include "services/log/append_reader.h"
 #include "services/log/faulty_files.h"
+#include "services/log/full_disk.h"
 #include "services/log/reader.h"
 #include "services/log/test_support.h"
 
@@ -145,6 +145,28 @@ TEST_F(ShardTest, TheShardsTimeNeverGoesBack) {
   EXPECT_EQ(MustPush(*shard, PushOf(collection_, {}, {Record("a")})).commit_time_us, last);
 }
 
+TEST_F(ShardTest, TimeGoesOnAfterTheClockWasSetBack) {
+  std::atomic<int64_t> clock = NowMicros();
+  ShardOptions options = SmallShard(folder_.path());
+  options.clock = [&] { return clock.load(); };
+  constexpr int64_t kHour = 3'600'000'000;
+  int64_t last = 0;
+  {
+    const auto shard = OpenShard(options);
+    ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+    last = MustPush(*shard, PushOf(collection_, {}, {Record("a")})).commit_time_us;
+  }
+  clock -= kHour;
+  const auto shard = OpenShard(options);
+  EXPECT_EQ(shard->Now(), last);
+  clock += kHour / 2;
+  EXPECT_EQ(shard->Now(), last + kHour / 4);
+  EXPECT_EQ(MustPush(*shard, PushOf(collection_, {}, {Record("a")})).commit_time_us,
+            last + kHour / 4);
+  clock += 3 * kHour / 2;
+  EXPECT_EQ(shard->Now(), clock) << "the clock has caught up";
+}
+
 TEST_F(ShardTest, TooManyBytesInFlightAreRefusedAtOnceWithADelay) {  // invariant 9
   std::mutex held;
   ShardOptions options = SmallShard(folder_.path());
@@ -248,21 +270,6 @@ TEST_F(ShardTest, AFailingJournalIsSaidHonestlyAndRecoversByItself) {
   EXPECT_EQ(DocumentsOf(*shard, collection_), (std::vector<std::string>{"one", "two"}));
 }
 
-// A file system on which RocksDB cannot make new files.
-class FullDisk : public rocksdb::FileSystemWrapper {
- public:
-  FullDisk() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
-  static const char* kClassName() { return "FullDisk"; }
-  const char* Name() const override { return kClassName(); }
-  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
-                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
-                                    rocksdb::IODebugContext* debug) override {
-    if (full) return rocksdb::IOStatus::NoSpace("injected: disk full");
-    return FileSystemWrapper::NewWritableFile(name, options, file, debug);
-  }
-  std::atomic<bool> full = false;
-};
-
 // Invariant 9: nothing that was accepted is lost.
 TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
   const auto disk = std::make_shared<FullDisk>();
@@ -347,6 +354,24 @@ TEST_F(ShardTest, TheJournalIsCutBehindWhatTheStorePersisted) {
   // 8 MB went through files of 1 MiB: what is left are the current one and spares.
   EXPECT_LE(shard->JournalBytes(), 5 << 20);
   EXPECT_EQ(DocumentsOf(*shard, collection_).size(), 40);
+}
+
+// Invariant 9. Refused commands go through the journal too, and change next to nothing.
+TEST_F(ShardTest, TheJournalIsBoundedAlsoWhenEveryPushIsRefused) {
+  const auto shard = OpenShard(SmallShard(folder_.path()));
+  v1::CollectionSettings settings;
+  settings.set_max_backlog_bytes(10);
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_, settings)).ok());
+  for (int i = 0; i < 64; ++i) {
+    const Result refused =
+        shard->ProposeAndWait(PushOf(collection_, {}, {Record("a", std::string(700'000, 'x'))}));
+    ASSERT_EQ(ReasonOf(refused.status()), Reason::BACKLOG);
+  }
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (shard->JournalBytes() > 16 << 20 && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_LE(shard->JournalBytes(), 16 << 20);
 }
 
 }  // namespace

@@ -214,6 +214,13 @@ absl::Status Store::Flush() {
   return FromRocks(db_->Flush(rocksdb::FlushOptions()), folder_.string());
 }
 
+absl::Status Store::BeginFlush() {
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = true;
+  return FromRocks(db_->Flush(options), folder_.string());
+}
+
 absl::Status Store::Compact() {
   rocksdb::CompactRangeOptions options;
   options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;

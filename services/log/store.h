@@ -97,6 +97,8 @@ class Store {
 
   // Persists everything written so far.
   absl::Status Flush();
+  // The same, without waiting for it.
+  absl::Status BeginFlush();
   // Merges all files, which gives back the space of what was trimmed.
   absl::Status Compact();
 
