@@ -61,7 +61,7 @@ void LogNode::FinishDrain(std::chrono::steady_clock::time_point deadline) {
   const auto now = std::chrono::steady_clock::now();
   core_->streams.AwaitEnd(now + (deadline - now) / 2);
   housekeeping_->Stop();
-  core_->Stop();
+  core_->Stop(now + (deadline - now) * 3 / 4);
 }
 
 }  // namespace sluice::log

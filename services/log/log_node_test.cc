@@ -1,12 +1,16 @@
 // The log node as a component: starting, readiness, draining; and that what is written about its
 // settings and metrics is so.
 #include <gmock/gmock.h>
+#include <rocksdb/env.h>
 
 #include <fstream>
 #include <sstream>
 
 #include "common/server/metrics.h"
+#include "services/log/full_disk.h"
+#include "services/log/service_core.h"
 #include "services/log/service_harness.h"
+#include "services/log/test_support.h"
 
 namespace sluice::log {
 namespace {
@@ -53,6 +57,32 @@ TEST_F(LogNodeTest, ItsMetricsAreNamedByTheRulesAndCount) {
   }
   EXPECT_EQ(counters["sluice_log_push_records_total"], 2);
   EXPECT_EQ(counters["sluice_log_pushes_total"], 2);
+}
+
+// A group that is durable and cannot be applied keeps its proposer waiting until the shard stops.
+TEST_F(LogNodeTest, ItStopsWhileASequenceOfCommandsWaitsForAStoreThatCannotWrite) {
+  const auto disk = std::make_shared<FullDisk>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  const TemporaryFolder folder;
+  ShardOptions options;
+  options.folder = folder.path();
+  options.store.env = env.get();
+  options.store.memtable_bytes = 128 << 10;
+  LogMetrics metrics(*registry_);
+  ServiceCore core(settings_, metrics);
+  auto shard = Shard::Open(std::move(options));
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  core.shard = *std::move(shard);
+  const CollectionId collection = NewCollectionId();
+  ASSERT_TRUE(core.shard->ProposeAndWait(OpenLogOf(collection)).ok());
+  disk->full = true;
+  ASSERT_TRUE(core.commands.Run([&] {
+    const std::string text(3000, 'x');
+    while (core.shard->ProposeAndWait(PushOf(collection, {}, {Record("a", text)})).ok()) {
+    }
+  }));
+  while (core.shard->Writable().ok()) std::this_thread::yield();
+  core.Stop(std::chrono::steady_clock::now());
 }
 
 TEST(LogSettingsTest, TheReadmeHasTheTableOfSettings) {

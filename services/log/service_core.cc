@@ -20,12 +20,14 @@ ServiceCore::ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log
       streams(settings.max_streams),
       claims(*this, settings.max_waiting_claims) {}
 
-ServiceCore::~ServiceCore() { Stop(); }
+ServiceCore::~ServiceCore() { Stop(std::chrono::steady_clock::now()); }
 
-// Sequences of commands need the shard to end; the shard's last answers need threads that read.
-void ServiceCore::Stop() {
-  commands.Stop();
+// Sequences of commands need the shard to end as they should; but a shard that cannot write gives
+// some of their answers only when it stops. The shard's last answers need threads that read.
+void ServiceCore::Stop(std::chrono::steady_clock::time_point deadline) {
+  commands.AwaitIdle(deadline);
   if (shard) shard->Stop();
+  commands.Stop();
   reads.Stop();
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <string_view>
 
@@ -26,8 +27,9 @@ struct ServiceCore {
   ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log);
   ~ServiceCore();
 
-  // Finishes what was accepted, and closes the shard; what comes later is refused.
-  void Stop();
+  // Finishes what was accepted, and closes the shard; what comes later is refused. Sequences of
+  // commands have until `deadline` to end by themselves.
+  void Stop(std::chrono::steady_clock::time_point deadline);
 
   LogMetrics& metrics;
   // Reads of the store.

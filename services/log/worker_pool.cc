@@ -47,6 +47,11 @@ void WorkerPool::RunAll(std::vector<Task> tasks) {
   wakes_.notify_all();
 }
 
+void WorkerPool::AwaitIdle(std::chrono::steady_clock::time_point deadline) {
+  MutexLock lock(mutex_);
+  idle_.wait_until(mutex_, deadline, [this] { return queue_.empty() && running_ == 0; });
+}
+
 void WorkerPool::Stop() {
   {
     MutexLock lock(mutex_);
@@ -65,8 +70,12 @@ void WorkerPool::Work() {
       if (queue_.empty()) return;
       task = std::move(queue_.front());
       queue_.pop_front();
+      ++running_;
     }
     task();
+    task = nullptr;
+    MutexLock lock(mutex_);
+    if (--running_ == 0 && queue_.empty()) idle_.notify_all();
   }
 }
 

@@ -4,6 +4,7 @@
 // Thread-safe. Tasks run in the order they came, `threads` at a time. Stop runs what is queued.
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <thread>
 #include <vector>
@@ -30,6 +31,8 @@ class WorkerPool {
   bool Run(Task task);
   void RunAll(std::vector<Task> tasks);
 
+  // Returns once nothing is queued or running, or at `deadline`.
+  void AwaitIdle(std::chrono::steady_clock::time_point deadline);
   // Runs what is queued, then ends the threads.
   void Stop();
 
@@ -39,7 +42,9 @@ class WorkerPool {
   const size_t max_waiting_;
   Mutex mutex_;
   CondVar wakes_;
+  CondVar idle_;
   std::deque<Task> queue_ GUARDED_BY(mutex_);
+  size_t running_ GUARDED_BY(mutex_) = 0;
   bool stopped_ GUARDED_BY(mutex_) = false;
   std::vector<std::jthread> threads_;
 };
