@@ -1,6 +1,8 @@
 // CatalogService through a real server: rules, defaults, repeated calls, and what a crash left half
 // done.
+#include "services/log/reader.h"
 #include "services/log/service_harness.h"
+#include "services/log/settle.h"
 #include "services/log/shard.h"
 
 namespace sluice::log {
@@ -250,12 +252,50 @@ TEST_F(CatalogTest, ACreateThatACrashCutShortIsFinishedAtStart) {  // invariant 
 TEST_F(CatalogTest, ARepeatedCreateFinishesWhatACrashCutShort) {
   auto request = Named("docs");
   request.set_collection_id(Uuid::Random().ToString());
-  ASSERT_TRUE(Create(request).ok());
-  Restart();
+  Stop();
+  pb::Command command;
+  v1::Collection& collection = *command.mutable_create_collection()->mutable_collection();
+  collection.set_id(request.collection_id());
+  collection.set_tenant("default_tenant");
+  collection.set_database("default_database");
+  collection.set_name("docs");
+  ProposeBetweenRuns(command);
+  Start();
+  // The scan at start-up may have come first: either way it ends in one collection with a log.
   const auto again = Create(request);
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_TRUE(again->created());
+  EXPECT_EQ(again->collection().state(), v1::COLLECTION_STATE_ACTIVE);
   EXPECT_TRUE(Push(request.collection_id(), {UpsertOf("a")}).ok());
+}
+
+// The log was opened by a create that was then cut short, and the settings changed before it was
+// finished.
+TEST_F(CatalogTest, SettlingACreateGivesTheLogTheNewestSettings) {
+  Stop();
+  auto shard = Shard::Open(settings_.Shard());
+  ASSERT_TRUE(shard.ok()) << shard.status();
+  const CollectionId id(Uuid::Random());
+  pb::Command create;
+  v1::Collection& collection = *create.mutable_create_collection()->mutable_collection();
+  collection.set_id(id.ToString());
+  collection.set_tenant("default_tenant");
+  collection.set_database("default_database");
+  collection.set_name("docs");
+  ASSERT_TRUE((*shard)->ProposeAndWait(Command(create)).ok());
+  pb::Command open;
+  open.mutable_open_log()->set_collection_id(std::string(id.view()));
+  open.mutable_open_log()->set_settings_version(1);
+  ASSERT_TRUE((*shard)->ProposeAndWait(Command(open)).ok());
+  pb::Command update;
+  update.mutable_update_settings()->set_collection_id(std::string(id.view()));
+  update.mutable_update_settings()->mutable_settings()->set_max_backlog_bytes(10);
+  const Result updated = (*shard)->ProposeAndWait(Command(update));
+  ASSERT_TRUE(updated.ok()) << updated.status();
+  ASSERT_TRUE(Settle(**shard, std::get<CollectionAnswer>(*updated).collection).ok());
+  const auto log = ReadLog(Snapshot((*shard)->store()), id);
+  ASSERT_TRUE(log.ok()) << log.status();
+  EXPECT_EQ(log->settings().max_backlog_bytes(), 10u);
 }
 
 TEST_F(CatalogTest, ADeleteThatACrashCutShortIsFinishedAtStart) {

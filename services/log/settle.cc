@@ -55,6 +55,8 @@ absl::Status DeleteLog(Shard& shard, const v1::Collection& collection) {
 
 absl::StatusOr<v1::Collection> FinishCreate(Shard& shard, const v1::Collection& collection) {
   SLUICE_RETURN_IF_ERROR(OpenLog(shard, collection));
+  // Who opened the log first may have known older settings.
+  SLUICE_RETURN_IF_ERROR(UpdateLog(shard, collection));
   pb::Command command;
   command.mutable_activate_collection()->set_collection_id(IdBytes(collection));
   absl::StatusOr<v1::Collection> active = ProposeToCatalog(shard, command);
