@@ -1,5 +1,6 @@
 #include "services/frontend/executor.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sluice::frontend {
@@ -25,10 +26,10 @@ void Executor::Post(Task task) {
   changed_.notify_one();
 }
 
-std::chrono::steady_clock::duration Executor::OldestWait() const {
+std::chrono::steady_clock::duration Executor::StuckFor() const {
   MutexLock lock(mutex_);
   if (queue_.empty()) return {};
-  return std::chrono::steady_clock::now() - queue_.front().since;
+  return std::chrono::steady_clock::now() - std::max(queue_.front().since, begun_);
 }
 
 void Executor::Work() {
@@ -40,6 +41,7 @@ void Executor::Work() {
       if (queue_.empty()) return;
       task = std::move(queue_.front().task);
       queue_.pop_front();
+      begun_ = std::chrono::steady_clock::now();
     }
     task();
   }

@@ -25,8 +25,9 @@ class Executor {
   ~Executor();
 
   void Post(Task task) EXCLUDES(mutex_);
-  // How long the oldest task that has not begun has waited; zero if there is none.
-  std::chrono::steady_clock::duration OldestWait() const EXCLUDES(mutex_);
+  // How long tasks have waited without any being begun; zero if none waits. A long queue that moves
+  // is not stuck.
+  std::chrono::steady_clock::duration StuckFor() const EXCLUDES(mutex_);
 
  private:
   struct Queued {
@@ -39,6 +40,8 @@ class Executor {
   mutable Mutex mutex_;
   CondVar changed_;
   std::deque<Queued> queue_ GUARDED_BY(mutex_);
+  // When a task was last taken from the queue.
+  std::chrono::steady_clock::time_point begun_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::vector<std::jthread> threads_;
 };

@@ -9,7 +9,7 @@
 namespace sluice::frontend {
 namespace {
 
-// A task that waits this long means that the executor's threads are stuck.
+// Tasks that wait, and none begun for this long: the executor's threads are stuck.
 constexpr std::chrono::seconds kStuck{60};
 
 }  // namespace
@@ -59,7 +59,7 @@ absl::Status Frontend::Ready() const {
 }
 
 absl::Status Frontend::Alive() const {
-  if (backend_->executor.OldestWait() < kStuck) return absl::OkStatus();
+  if (backend_->executor.StuckFor() < kStuck) return absl::OkStatus();
   return absl::InternalError("the threads for reads are stuck");
 }
 
