@@ -31,7 +31,7 @@ Tail Tail::With(std::shared_ptr<const v1::ReadViewResponse> message, const IdHas
   std::sort(run->entries.begin(), run->entries.end(), [](const Entry& a, const Entry& b) {
     return Before(a.id, a.at.seq_id, b.id, b.at.seq_id);
   });
-  const uint64_t bytes = message->ByteSizeLong() + kBytesBesides * run->entries.size();
+  const uint64_t bytes = BytesOf(*message);
   run->owners.push_back({std::move(message), run->last, bytes});
 
   Tail tail = *this;
@@ -90,6 +90,12 @@ std::vector<RecordAt> Tail::Find(const IdHash& id) const {
     for (; entry != run->entries.end() && entry->id == id; ++entry) records.push_back(entry->at);
   }
   return records;
+}
+
+uint64_t Tail::BytesOf(const v1::ReadViewResponse& message) {
+  uint64_t records = 0;
+  for (const v1::Append& append : message.appends()) records += append.records_size();
+  return message.ByteSizeLong() + kBytesBesides * records;
 }
 
 uint64_t Tail::bytes() const {

@@ -36,6 +36,8 @@ class Tail {
   uint64_t records() const { return records_; }
   // An estimate of the memory held.
   uint64_t bytes() const;
+  // What holding the records of `message` costs, as bytes() counts it.
+  static uint64_t BytesOf(const v1::ReadViewResponse& message);
 
  private:
   struct Entry {

@@ -11,11 +11,16 @@ namespace {
 
 // What an entry of an id index costs in memory, and its share of the live sets.
 constexpr uint64_t kBytesAnEntry = 32;
+// What an open segment costs beside it: a mapping (of which a process may have some tens of
+// thousands) and the reader of its rows.
+constexpr uint64_t kBytesASegment = 16 << 10;
 
 uint64_t BytesOf(const SegmentSet& segments) {
   uint64_t bytes = 0;
-  for (const auto& segment : segments.segments()) bytes += segment->entries().size();
-  return bytes * kBytesAnEntry;
+  for (const auto& segment : segments.segments()) {
+    bytes += kBytesASegment + segment->entries().size() * kBytesAnEntry;
+  }
+  return bytes;
 }
 
 // Folds as common/record/fold.h does, but only what is ranked: whether the id exists, and where

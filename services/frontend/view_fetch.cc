@@ -64,7 +64,7 @@ class Fetch : public grpc::ClientReadReactor<v1::ReadViewResponse> {
     SLUICE_RETURN_IF_ERROR(check_.Accept(*message));
     if (message->has_header()) fetched_.delta.header.Swap(message->mutable_header());
     if (header_only_ || message->appends_size() == 0) return absl::OkStatus();
-    const uint64_t bytes = message->ByteSizeLong();
+    const uint64_t bytes = Tail::BytesOf(*message);
     if (!fetched_.share.TryGrow(bytes)) return NoRoom(bytes);
     fetched_.delta.messages.push_back(std::move(message));
     return absl::OkStatus();
