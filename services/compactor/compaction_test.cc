@@ -142,6 +142,7 @@ TEST_F(CompactionTest, RandomBatchesAndMergesEqualTheModel) {
 
 TEST_F(CompactionTest, ChangesComeInOrderOfIdHashHoweverTheyAreChunked) {
   std::vector<v1::OperationRecord> records;
+  records.reserve(50);
   for (int i = 0; i < 50; ++i)
     records.push_back(Record(v1::OPERATION_ADD, std::to_string(i), "text"));
   const std::vector<Change> changes = Compact(records, 1);

@@ -114,10 +114,12 @@ void Compactor::BeginDrain() { stop_.request_stop(); }
 
 void Compactor::FinishDrain(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mutex_);
-  ended_.wait_until(mutex_, deadline, [this] { return loops_running_ == 0; });
+  while (loops_running_ != 0 && ended_.wait_until(mutex_, deadline) == std::cv_status::no_timeout) {
+  }
 }
 
-void Compactor::StartLoop(std::string name, void (Compactor::*body)(Pulse&, std::stop_token)) {
+void Compactor::StartLoop(std::string name,
+                          void (Compactor::*body)(Pulse&, const std::stop_token&)) {
   {
     const MutexLock lock(mutex_);
     ++loops_running_;
@@ -132,11 +134,11 @@ void Compactor::StartLoop(std::string name, void (Compactor::*body)(Pulse&, std:
   });
 }
 
-void Compactor::CompactionLoop(Pulse& pulse, std::stop_token stop) {
+void Compactor::CompactionLoop(Pulse& pulse, const std::stop_token& stop) {
   ClaimLoop(v1::LEASE_KIND_COMPACTION, &RunCompaction, metrics_.compactions, pulse, stop);
 }
 
-void Compactor::MergeLoop(Pulse& pulse, std::stop_token stop) {
+void Compactor::MergeLoop(Pulse& pulse, const std::stop_token& stop) {
   ClaimLoop(v1::LEASE_KIND_MERGE, &RunMerge, metrics_.merges, pulse, stop);
 }
 
@@ -217,7 +219,7 @@ void Compactor::Release(HeldLease& lease, v1::ReleaseReason reason, milliseconds
   running_->workplace.faults.Reach(Stage::kReleased);
 }
 
-void Compactor::GarbageLoop(Pulse& pulse, std::stop_token stop) {
+void Compactor::GarbageLoop(Pulse& pulse, const std::stop_token& stop) {
   static server::RateLimitedLog log(1min);
   while (Pause(milliseconds(settings_.garbage_interval_ms), stop)) {
     pulse.Beat();

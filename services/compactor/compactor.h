@@ -62,10 +62,10 @@ class Compactor : public server::Component {
   };
   using RunJob = absl::Status (*)(const Job&);
 
-  void StartLoop(std::string name, void (Compactor::*body)(Pulse&, std::stop_token));
-  void CompactionLoop(Pulse& pulse, std::stop_token stop);
-  void MergeLoop(Pulse& pulse, std::stop_token stop);
-  void GarbageLoop(Pulse& pulse, std::stop_token stop);
+  void StartLoop(std::string name, void (Compactor::*body)(Pulse&, const std::stop_token&));
+  void CompactionLoop(Pulse& pulse, const std::stop_token& stop);
+  void MergeLoop(Pulse& pulse, const std::stop_token& stop);
+  void GarbageLoop(Pulse& pulse, const std::stop_token& stop);
   void ClaimLoop(v1::LeaseKind kind, RunJob run, JobMetrics& metrics, Pulse& pulse,
                  const std::stop_token& stop);
   // Runs one claimed job and releases its lease. Returns how long to pause before the next claim.

@@ -25,7 +25,7 @@ class GarbageTest : public ::testing::Test {
                   uint64_t number) {
     const auto path = objects_.NewTemporaryPath();
     std::ofstream(path) << "x";
-    const std::string name = SegmentObjectName(collection, incarnation, token, number);
+    std::string name = SegmentObjectName(collection, incarnation, token, number);
     EXPECT_TRUE(objects_.Put(name, path).ok());
     return name;
   }

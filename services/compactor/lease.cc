@@ -26,7 +26,7 @@ HeldLease::HeldLease(client::Compaction& client, v1::Lease lease, uint32_t lease
     : client_(client),
       lease_(std::move(lease)),
       lease_ms_(lease_ms),
-      renewer_([this](std::stop_token stop) { Renew(std::move(stop)); }) {}
+      renewer_([this](const std::stop_token& stop) { Renew(stop); }) {}
 
 absl::Status HeldLease::Check() const {
   if (!lost_) return absl::OkStatus();
@@ -44,7 +44,7 @@ absl::Status HeldLease::Release(v1::ReleaseReason reason, std::chrono::milliseco
   return client_.Release(request);
 }
 
-void HeldLease::Renew(std::stop_token stop) {
+void HeldLease::Renew(const std::stop_token& stop) {
   Mutex mutex;
   CondVar wake;
   const auto never = [] { return false; };

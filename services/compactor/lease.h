@@ -33,7 +33,7 @@ class HeldLease {
                        std::string_view message);
 
  private:
-  void Renew(std::stop_token stop);
+  void Renew(const std::stop_token& stop);
 
   client::Compaction& client_;
   const v1::Lease lease_;

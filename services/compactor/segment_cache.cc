@@ -70,17 +70,18 @@ std::shared_ptr<const SegmentSet> SegmentCache::Find(const Key& key) {
 void SegmentCache::Keep(const Key& key, std::shared_ptr<const SegmentSet> set) {
   Views evicted;  // closed after the lock is let go
   const MutexLock lock(mutex_);
-  const auto evict = [&](Views::iterator view) {
-    bytes_ -= view->bytes;
-    by_key_.erase(view->key);
-    evicted.splice(evicted.end(), views_, view);
-  };
-  if (const auto it = by_key_.find(key); it != by_key_.end()) evict(it->second);
+  if (const auto it = by_key_.find(key); it != by_key_.end()) Evict(it->second, &evicted);
   views_.push_front({key, std::move(set), 0});
   views_.front().bytes = BytesOf(*views_.front().set);
   bytes_ += views_.front().bytes;
   by_key_[key] = views_.begin();
-  while (bytes_ > capacity_bytes_ && views_.size() > 1) evict(std::prev(views_.end()));
+  while (bytes_ > capacity_bytes_ && views_.size() > 1) Evict(std::prev(views_.end()), &evicted);
+}
+
+void SegmentCache::Evict(Views::iterator view, Views* evicted) {
+  bytes_ -= view->bytes;
+  by_key_.erase(view->key);
+  evicted->splice(evicted->end(), views_, view);
 }
 
 }  // namespace sluice::compactor

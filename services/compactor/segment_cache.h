@@ -53,6 +53,9 @@ class SegmentCache {
   std::shared_ptr<const SegmentSet> Find(const Key& key) EXCLUDES(mutex_);
   void Keep(const Key& key, std::shared_ptr<const SegmentSet> set) EXCLUDES(mutex_);
 
+  // Moves a view to `evicted`, which outlives the lock: closing its segments takes a while.
+  void Evict(Views::iterator view, Views* evicted) REQUIRES(mutex_);
+
   const ObjectStore& objects_;
   const uint64_t capacity_bytes_;
 

@@ -253,7 +253,7 @@ class LossyLog : public v1::CompactionService::Service, public v1::LogService::S
     return Pass(c, *compaction_, &v1::CompactionService::Stub::Renew, q, r);
   }
   grpc::Status Commit(Context* c, const v1::CommitRequest* q, v1::CommitResponse* r) override {
-    const grpc::Status status = Pass(c, *compaction_, &v1::CompactionService::Stub::Commit, q, r);
+    grpc::Status status = Pass(c, *compaction_, &v1::CompactionService::Stub::Commit, q, r);
     if (commits_++ % 2 != 0) return status;
     ++lost_;
     return grpc::Status(grpc::StatusCode::UNAVAILABLE, "the reply was lost");
