@@ -58,6 +58,24 @@ class SluicectlTest : public ::testing::Test {
   std::string address_;
 };
 
+TEST_F(SluicectlTest, OutputThatIsLostIsNoSuccess) {
+  Do({"collections", "create", "c"});
+  const auto with_full_disk = [&](const std::string& arguments) {
+    auto finished = RunToEnd(
+        {.program = "/bin/sh",
+         .arguments = {"-c", BinaryPath("sluicectl").string() + " " + arguments + " > /dev/full"},
+         .environment = {{"SLUICE_SERVER", address_}}},
+        R"({"id":"a"})");
+    EXPECT_TRUE(finished.ok()) << finished.status();
+    return finished.ok() ? finished->exit_status : -1;
+  };
+  // The records are in, which 1 would deny.
+  EXPECT_EQ(with_full_disk("add c"), 3);
+  EXPECT_EQ(with_full_disk("count c"), 1);
+  EXPECT_EQ(with_full_disk("get c --all"), 1);
+  EXPECT_EQ(with_full_disk("tail c"), 1);
+}
+
 TEST_F(SluicectlTest, RecordsGoInAreAppliedFoundChangedAndRemoved) {
   Do({"collections", "create", "c", "--embedder", "hashing", "--max-age-ms", "10"});
   const Json added =

@@ -32,7 +32,6 @@ void PrintRecords(const v1::SubscribeResponse& message) {
       std::cout << Dump(RecordJson(SeqId(seq_id++), append.commit_time_us(), record)) << '\n';
     }
   }
-  if (message.appends_size() > 0) std::cout << std::flush;
 }
 
 struct LagRow {
@@ -86,6 +85,7 @@ absl::Status Tail(Session& session, const TailArguments& arguments) {
     SLUICE_ASSIGN_OR_RETURN(const bool more, subscription->Next(&message));
     if (!more) return absl::OkStatus();
     PrintRecords(message);
+    SLUICE_RETURN_IF_ERROR(FlushOutput());
   }
 }
 

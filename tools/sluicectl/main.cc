@@ -4,6 +4,7 @@
 #include <iostream>
 #include <string>
 
+#include "common/errors/errors.h"
 #include "tools/sluicectl/commands.h"
 #include "tools/sluicectl/session.h"
 
@@ -61,7 +62,9 @@ class CommandLine {
     }
     if (!flags_.timeout_s) flags_.timeout_s = choice_.timeout_s;
     Session session(flags_);
-    const absl::Status status = choice_.run(session);
+    absl::Status status = choice_.run(session);
+    // What was called is done; what it said is lost.
+    if (status.ok()) status = WithOutcome(FlushOutput(), Outcome::kIn);
     if (!status.ok()) std::cerr << "sluicectl: " << ErrorLine(status, choice_.write) << std::endl;
     return ExitStatus(status, choice_.write);
   }

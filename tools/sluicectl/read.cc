@@ -70,9 +70,9 @@ absl::Status GetAll(Session& session, v1::GetRequest request) {
   do {
     SLUICE_ASSIGN_OR_RETURN(const v1::GetResponse page, session.frontend.Get(request));
     for (const v1::Row& row : page.rows()) std::cout << Dump(RowJson(row)) << '\n';
+    SLUICE_RETURN_IF_ERROR(FlushOutput());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  std::cout << std::flush;
   return absl::OkStatus();
 }
 

@@ -1,6 +1,7 @@
 #include "tools/sluicectl/session.h"
 
 #include <chrono>
+#include <iostream>
 
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
@@ -71,6 +72,11 @@ int ExitStatus(const absl::Status& status, bool write) {
     default:
       return 1;
   }
+}
+
+absl::Status FlushOutput() {
+  if (std::cout.flush()) return absl::OkStatus();
+  return absl::AbortedError("cannot write to standard output");
 }
 
 std::string ErrorLine(const absl::Status& error, bool write) {

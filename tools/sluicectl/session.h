@@ -64,6 +64,8 @@ client::Options OptionsFor(double patience_s);
 // overloaded or out of time. For a `write`, an error that states no outcome means that it may be
 // in.
 int ExitStatus(const absl::Status& status, bool write);
+// Not OK if something printed did not get to standard output (a full disk).
+absl::Status FlushOutput();
 // One line: code, reason, message, and for a write the outcome.
 std::string ErrorLine(const absl::Status& error, bool write);
 
