@@ -2,11 +2,10 @@
 
 #include <gtest/gtest.h>
 
-#include <random>
-
 #include "common/segment/merge.h"
 #include "tests/model/index.h"
 #include "tests/model/workload.h"
+#include "tests/support/seed.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
@@ -123,9 +122,7 @@ class CompactionTest : public ::testing::Test {
 };
 
 TEST_F(CompactionTest, RandomBatchesAndMergesEqualTheModel) {
-  const uint64_t seed = std::random_device()();
-  SCOPED_TRACE("seed " + std::to_string(seed));
-  model::RecordGenerator random(seed, kDimension);
+  model::RecordGenerator random(sluice::testing::TestSeed(), kDimension);
   for (int round = 0; round < 60 && !HasFailure(); ++round) {
     std::vector<v1::OperationRecord> records;
     for (uint64_t n = random.Below(50); n > 0; --n) {

@@ -7,7 +7,6 @@
 #include <signal.h>
 
 #include <atomic>
-#include <random>
 #include <thread>
 
 #include "common/server/fetch_for_test.h"
@@ -16,6 +15,7 @@
 #include "tests/model/index.h"
 #include "tests/model/workload.h"
 #include "tests/support/process.h"
+#include "tests/support/seed.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice {
@@ -36,7 +36,6 @@ uint64_t WithoutEffect(const model::Model& model, v1::Operation operation) {
 class CompactionTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::printf("seed %lu\n", seed_);
     auto log = Start("sluice-log", {{"SLUICE_LOG_DATA", folder_.path() / "log"},
                                     {"SLUICE_LOG_GRACE_SECONDS", "1"}});
     ASSERT_TRUE(log.ok()) << log.status();
@@ -125,7 +124,7 @@ class CompactionTest : public ::testing::Test {
     EXPECT_EQ(described->failures(), 0u) << described->last_failure();
   }
 
-  const uint64_t seed_ = std::random_device()();
+  const uint64_t seed_ = testing::TestSeed();
   model::RecordGenerator random_{seed_, kDimension};
   testing::TempFolder folder_;
   std::unique_ptr<Process> log_process_;
