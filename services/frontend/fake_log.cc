@@ -146,7 +146,7 @@ FakeCollection::Rows FakeCollection::RowsAt(SeqId as_of) const {
 
 void FakeLogService::Change(const std::function<void(FakeCollection&)>& change) {
   MutexLock lock(mutex_);
-  change(*collection_);
+  change(*collections_[0]);
   changed_.notify_all();
 }
 
@@ -168,6 +168,13 @@ int FakeLogService::snapshots() {
 void FakeLogService::OnPush(std::function<grpc::Status(grpc::ServerContext*)> hook) {
   MutexLock lock(mutex_);
   on_push_ = std::move(hook);
+}
+
+FakeCollection* FakeLogService::Find(const std::string& id) {
+  for (FakeCollection* collection : collections_) {
+    if (collection->id().ToString() == id) return collection;
+  }
+  return nullptr;
 }
 
 int FakeLogService::pushes() {
@@ -194,11 +201,13 @@ grpc::Status FakeLogService::PushLogs(grpc::ServerContext* context,
   MutexLock lock(mutex_);
   ++pushes_;
   last_push_ = *request;
-  response->set_first_seq_id(collection_->tail().value + 1);
-  for (const v1::OperationRecord& record : request->records()) collection_->Push(record);
+  FakeCollection* const collection = Find(request->collection_id());
+  if (!collection) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such collection");
+  response->set_first_seq_id(collection->tail().value + 1);
+  for (const v1::OperationRecord& record : request->records()) collection->Push(record);
   response->set_count(request->records_size());
-  response->set_tail_seq_id(collection_->tail().value);
-  response->set_incarnation(collection_->incarnation().value);
+  response->set_tail_seq_id(collection->tail().value);
+  response->set_incarnation(collection->incarnation().value);
   response->set_commit_time_us(7);
   response->set_duplicate(true);
   return grpc::Status::OK;
@@ -219,14 +228,13 @@ grpc::Status FakeLogService::ReadView(grpc::ServerContext* context,
   std::function<void()> taken;
   {
     MutexLock lock(mutex_);
-    while (collection_->applied().value < request->wait_applied_seq_id()) {
+    FakeCollection* const collection = Find(request->collection_id());
+    if (!collection) return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such collection");
+    while (collection->applied().value < request->wait_applied_seq_id()) {
       changed_.wait_for(mutex_, std::chrono::milliseconds(5));
       if (context->IsCancelled()) return grpc::Status(grpc::StatusCode::CANCELLED, "cancelled");
     }
-    if (request->collection_id() != collection_->id().ToString()) {
-      return grpc::Status(grpc::StatusCode::NOT_FOUND, "no such collection");
-    }
-    messages = collection_->ReadView(*request);
+    messages = collection->ReadView(*request);
     taken = on_snapshot_;
     ++snapshots_;
   }

@@ -67,12 +67,17 @@ class FakeCollection {
   uint64_t next_token_ = 1;
 };
 
-// Serves PushLogs and ReadView of one collection.
+// Serves PushLogs and ReadView.
 class FakeLogService final : public v1::LogService::Service {
  public:
-  explicit FakeLogService(FakeCollection* collection) : collection_(collection) {}
+  explicit FakeLogService(FakeCollection* collection) : collections_({collection}) {}
 
-  // Runs `change` while no call is being answered.
+  void Serve(FakeCollection* collection) {
+    MutexLock lock(mutex_);
+    collections_.push_back(collection);
+  }
+
+  // Runs `change` on the first collection, while no snapshot is being taken.
   void Change(const std::function<void(FakeCollection&)>& change);
   // Called for each ReadView as it arrives, before its snapshot is taken.
   void OnReadView(std::function<grpc::Status(const v1::ReadViewRequest&)> hook);
@@ -91,9 +96,12 @@ class FakeLogService final : public v1::LogService::Service {
   grpc::Status ReadView(grpc::ServerContext* context, const v1::ReadViewRequest* request,
                         grpc::ServerWriter<v1::ReadViewResponse>* writer) override;
 
+  // Null if there is none.
+  FakeCollection* Find(const std::string& id) REQUIRES(mutex_);
+
   Mutex mutex_;
   CondVar changed_;
-  FakeCollection* const collection_ GUARDED_BY(mutex_);
+  std::vector<FakeCollection*> collections_ GUARDED_BY(mutex_);
   std::function<grpc::Status(const v1::ReadViewRequest&)> on_read_view_ GUARDED_BY(mutex_);
   std::function<void()> on_snapshot_ GUARDED_BY(mutex_);
   std::function<grpc::Status(grpc::ServerContext*)> on_push_ GUARDED_BY(mutex_);

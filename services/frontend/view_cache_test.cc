@@ -9,6 +9,7 @@
 #include <atomic>
 #include <future>
 #include <latch>
+#include <optional>
 #include <random>
 #include <thread>
 
@@ -50,9 +51,10 @@ class ViewCacheTest : public ::testing::Test {
   }
 
   std::future<Result> Begin(v1::ReadLevel::Kind kind = v1::ReadLevel::KIND_TAIL,
-                            uint64_t seq_id = 0, std::stop_token given_up = {}) {
+                            uint64_t seq_id = 0, std::stop_token given_up = {},
+                            std::optional<CollectionId> collection = std::nullopt) {
     ViewCache::Wanted wanted{
-        .collection = collection_.id(),
+        .collection = collection.value_or(collection_.id()),
         .level = {},
         .deadline = std::chrono::system_clock::now() + std::chrono::seconds(30),
         .given_up = given_up};
@@ -61,6 +63,9 @@ class ViewCacheTest : public ::testing::Test {
     auto promise = std::make_shared<std::promise<Result>>();
     cache_->Take(wanted, [promise](Result view) { promise->set_value(std::move(view)); });
     return promise->get_future();
+  }
+  Result Take(const CollectionId& collection) {
+    return Begin(v1::ReadLevel::KIND_TAIL, 0, {}, collection).get();
   }
   Result Take(v1::ReadLevel::Kind kind = v1::ReadLevel::KIND_TAIL, uint64_t seq_id = 0) {
     return Begin(kind, seq_id).get();
@@ -280,6 +285,34 @@ TEST_F(ViewCacheTest, AViewBeyondTheBudgetIsServedButNotKept) {
   EXPECT_EQ(CountIn(Take()), 10u);
   EXPECT_EQ(metrics_.cached_views.Value(), 1);
   EXPECT_EQ(metrics_.tail_records.Value(), 0);
+}
+
+// Invariant 9 (bounded).
+TEST_F(ViewCacheTest, TheViewsUsedLeastRecentlyGoWhenTheBudgetIsExceeded) {
+  StartCache(1 << 20);
+  FakeCollection others[] = {{&objects_, 3, ""}, {&objects_, 3, ""}};
+  for (FakeCollection& other : others) {
+    v1::OperationRecord record;
+    record.set_id("a");
+    record.set_operation(v1::OPERATION_ADD);
+    record.set_document(std::string(400'000, 'x'));
+    other.Push(record);
+    service_.Serve(&other);
+  }
+  Add("a", 400'000);
+  EXPECT_EQ(CountIn(Take(collection_.id())), 1u);
+  EXPECT_EQ(CountIn(Take(others[0].id())), 1u);
+  EXPECT_EQ(CountIn(Take(collection_.id())), 1u);
+  EXPECT_EQ(CountIn(Take(others[1].id())), 1u);
+  EXPECT_EQ(metrics_.cached_views.Value(), 2);
+  EXPECT_EQ(metrics_.views_evicted.Value(), 1);
+  EXPECT_EQ(metrics_.views_new.Value(), 3);
+  // The first was used after the second: it is still there.
+  EXPECT_EQ(CountIn(Take(collection_.id())), 1u);
+  EXPECT_EQ(metrics_.views_new.Value(), 3);
+  EXPECT_EQ(CountIn(Take(others[0].id())), 1u);
+  EXPECT_EQ(metrics_.views_new.Value(), 4);
+  EXPECT_EQ(metrics_.tail_records.Value(), 2);
 }
 
 TEST_F(ViewCacheTest, ACollectionThatIsGoneIsForgotten) {
