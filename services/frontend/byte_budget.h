@@ -1,5 +1,5 @@
 // A number of bytes that many calls share: what they hold together stays within it. Thread-safe;
-// the budget must outlive its shares.
+// the budget must outlive the shares that hold something.
 #pragma once
 
 #include <atomic>
@@ -19,7 +19,10 @@ class ByteBudget {
     Share(Share&& other) noexcept
         : budget_(other.budget_), bytes_(std::exchange(other.bytes_, 0)) {}
     Share& operator=(Share&&) = delete;
-    ~Share() { budget_->used_ -= bytes_; }
+    ~Share() {
+      // One that holds nothing may outlive the budget.
+      if (bytes_ > 0) budget_->used_ -= bytes_;
+    }
 
     // False, and nothing changes, if the budget would be exceeded.
     bool TryGrow(uint64_t bytes) {

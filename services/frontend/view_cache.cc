@@ -144,8 +144,9 @@ void ViewCache::Land(const std::shared_ptr<Flight>& flight, absl::StatusOr<Fetch
       fetched_ok
           ? absl::IsInternal(view.status()) || ReasonOf(view.status()) == Reason::SEGMENT_MISSING
           : flight->base && !IsTransient(view.status()) && !absl::IsNotFound(view.status());
+  // Gives back its share of the budget, which may be gone once the flight is concluded.
+  fetched = absl::CancelledError();
   if (start_over && flight->attempts < kMaxAttempts) {
-    fetched = absl::CancelledError();  // gives back its share of the budget
     Start(flight);
     return;
   }
