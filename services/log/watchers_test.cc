@@ -78,20 +78,23 @@ TEST_F(WatchersTest, AWaiterForgottenInTimeIsLetGo) {
   pool_.Stop();
 }
 
-// Readers that look, and wait for what comes, against an applier that moves the log: a wake that
-// is lost leaves the test waiting.
+// Readers that look, and wait for what comes, against an applier that moves the log again as soon
+// as all have seen the last move: a wake that is lost leaves the test waiting.
 TEST_F(WatchersTest, NoMoveIsMissedByReadersThatLookAndThenWait) {
-  constexpr uint64_t kMoves = 2'000;
+  constexpr uint64_t kMoves = 300;
+  constexpr int kReaders = 3;
   std::atomic<uint64_t> stored = 0;
+  std::atomic<uint64_t> sightings = 0;
   std::vector<std::jthread> readers;
-  for (int r = 0; r < 3; ++r) {
+  for (int r = 0; r < kReaders; ++r) {
     readers.emplace_back([&] {
       std::binary_semaphore woken{0};
       for (uint64_t seen = 0; seen < kMoves;) {
         const uint64_t epoch = watchers_.Epoch(log_);
-        const uint64_t tail = stored;
-        if (tail > seen) {
-          seen = tail;
+        if (stored > seen) {
+          ++seen;
+          ++sightings;
+          sightings.notify_one();
         } else if (watchers_.Wait(log_, epoch, What::kTail, SeqId(seen), &woken,
                                   [&] { woken.release(); })) {
           woken.acquire();
@@ -102,6 +105,7 @@ TEST_F(WatchersTest, NoMoveIsMissedByReadersThatLookAndThenWait) {
   for (uint64_t tail = 1; tail <= kMoves; ++tail) {
     stored = tail;
     Move(SeqId(tail), SeqId(0));
+    for (uint64_t n = sightings; n < tail * kReaders; n = sightings) sightings.wait(n);
   }
 }
 
