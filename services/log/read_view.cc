@@ -27,6 +27,9 @@ class ReadViewStream final : public Stream {
         shard_(*core.shard),
         collection_(collection),
         request_(std::move(request)) {}
+  ~ReadViewStream() override {
+    if (timer_id_) core_.timer.Cancel(*timer_id_);
+  }
 
  private:
   // What the messages of one view are read from.
@@ -45,11 +48,31 @@ class ReadViewStream final : public Stream {
   };
 
   Action Step() override {
+    const MutexLock lock(view_mutex_);
+    if (expired_) {
+      return Ended{MakeRetryableError(Reason::OVERLOADED,
+                                      "the view was not read in time: take a new one",
+                                      std::chrono::seconds(1))};
+    }
     absl::StatusOr<Action> action = view_ ? SendRecords("") : Open();
     return action.ok() ? *std::move(action) : Action(Ended{action.status()});
   }
 
-  absl::StatusOr<Action> Open() {
+  void Expire() {
+    const MutexLock lock(view_mutex_);
+    expired_ = true;
+    view_.reset();
+  }
+
+  void SetTimer() {
+    timer_id_ = core_.timer.At(Timer::Clock::now() + core_.view_time, [weak = weak_from_this()] {
+      const auto stream = std::static_pointer_cast<ReadViewStream>(weak.lock());
+      // Giving back a snapshot may remove files: not on the timer's thread.
+      if (stream) (void)stream->core_.reads.Run([stream] { stream->Expire(); });
+    });
+  }
+
+  absl::StatusOr<Action> Open() REQUIRES(view_mutex_) {
     if (draining()) return MakeError(Reason::DRAINING, "the log is stopping");
     const uint64_t epoch = core_.watchers.Epoch(collection_);
     auto snapshot = std::make_unique<Snapshot>(shard_.store());
@@ -82,11 +105,12 @@ class ReadViewStream final : public Stream {
     PutMessage(&message, v1::ReadViewResponse::kHeaderFieldNumber, header);
     view_.emplace(std::move(snapshot), collection_, SeqId(std::max(after, log.applied())),
                   SeqId(log.tail()));
+    SetTimer();
     return SendRecords(std::move(message));
   }
 
   // What has been put into `message`, and the records that fit; the end, if there is neither.
-  absl::StatusOr<Action> SendRecords(std::string message) {
+  absl::StatusOr<Action> SendRecords(std::string message) REQUIRES(view_mutex_) {
     if (view_->last < view_->tail) {
       SLUICE_ASSIGN_OR_RETURN(
           const Filled filled,
@@ -102,7 +126,12 @@ class ReadViewStream final : public Stream {
   const Shard& shard_;
   const CollectionId collection_;
   const v1::ReadViewRequest request_;
-  std::optional<View> view_;
+  // Of the thread that takes the step.
+  std::optional<Timer::Id> timer_id_;
+
+  Mutex view_mutex_;
+  std::optional<View> view_ GUARDED_BY(view_mutex_);
+  bool expired_ GUARDED_BY(view_mutex_) = false;
 };
 
 absl::StatusOr<std::shared_ptr<Stream>> Open(const CoreGate& gate,

@@ -18,7 +18,8 @@ ServiceCore::ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log
       commands(kCommandThreads, kMaxWaitingCommands),
       watchers(reads),
       streams(settings.max_streams),
-      claims(*this, settings.max_waiting_claims) {}
+      claims(*this, settings.max_waiting_claims),
+      view_time(settings.view_seconds) {}
 
 ServiceCore::~ServiceCore() { Stop(std::chrono::steady_clock::now()); }
 

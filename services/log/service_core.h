@@ -41,6 +41,8 @@ struct ServiceCore {
   ClaimDesk claims;
   // After those whom it calls: it is the first to go.
   Timer timer;
+  // How long a view may hold its snapshot.
+  const std::chrono::seconds view_time;
   // Set before any call comes in.
   std::unique_ptr<Shard> shard;
 };

@@ -37,6 +37,8 @@ void LogSettings::Declare(server::Settings& s) {
   s.Add("log.read.threads", &read_threads, 4, 1, 256, "Threads that read the store.");
   s.Add("log.read.max_waiting", &read_max_waiting, 1000, 1, 1'000'000,
         "Calls that wait for one of them; more are refused with OVERLOADED.");
+  s.Add("log.read.view_seconds", &view_seconds, 60, 1, 3600,
+        "How long a view is kept for its reader; one that takes longer is ended with OVERLOADED.");
   s.Add("log.subscribe.max_streams", &max_streams, 10'000, 1, 1'000'000,
         "Subscriptions and views open at a time; more are refused with OVERLOADED.");
   s.Add("log.claim.max_waiting", &max_waiting_claims, 10'000, 1, 1'000'000,

@@ -22,6 +22,7 @@ struct LogSettings {
   uint64_t trim_bytes = 0;
   uint64_t read_threads = 0;
   uint64_t read_max_waiting = 0;
+  uint64_t view_seconds = 0;
   uint64_t max_streams = 0;
   uint64_t max_waiting_claims = 0;
 

@@ -336,5 +336,30 @@ TEST_F(FewStreamsTest, StreamsAreBoundedAndACancelledOneMakesRoom) {  // invaria
   EXPECT_TRUE(open);
 }
 
+class ShortViewTest : public SubscribeTest {
+ protected:
+  ShortViewTest() { settings_.view_seconds = 1; }
+};
+
+TEST_F(ShortViewTest, AViewThatIsNotReadInTimeGivesItsSnapshotBackAndSaysSo) {  // invariant 9
+  const std::string id = NewCollection();
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_TRUE(Push(id, {UpsertOf("a", std::string(1'000'000, 'x'))}).ok());
+  }
+  v1::ReadViewRequest request;
+  request.set_collection_id(id);
+  grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+  const auto view = log_->ReadView(&context, request);
+  v1::ReadViewResponse message;
+  ASSERT_TRUE(view->Read(&message));
+  // The reader takes longer than a view is kept.
+  const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(1500);
+  while (std::chrono::steady_clock::now() < until) ASSERT_TRUE(Describe(id).ok());
+  while (view->Read(&message)) {
+  }
+  ExpectRefused(FromGrpc(view->Finish(), context), Reason::OVERLOADED);
+}
+
 }  // namespace
 }  // namespace sluice::log
