@@ -14,7 +14,7 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
                "Collections compacted at once; 0 means one per CPU");
   settings.Add("compactor.merge_workers", &merge_workers, 1, 0, 64,
                "Merges at once, beside the compactions; 0 leaves merging to other compactors");
-  settings.Add("compactor.lease_ms", &lease_ms, 30'000, 1'000, 600'000,
+  settings.Add("compactor.lease_ms", &lease_ms, 10'000, 1'000, 600'000,
                "How long a claim holds without renewal; renewed each third of it, so that only a "
                "worker that died or hangs loses it");
   settings.Add("compactor.claim_wait_ms", &claim_wait_ms, 2'000, 10, 60'000,

@@ -134,8 +134,12 @@ Result LogMachine::Commit(const pb::Commit& command) {
                               ? CommitCompaction(*log, named.token(), *token, request.compaction())
                               : CommitMerge(*log, named.token(), *token, request.merge()));
 
-  log->state.set_failures(0);
-  log->state.clear_last_failure();
+  // A merge that succeeds says nothing about compactions that fail, nor the other way round.
+  if (log->state.failed_kind() == named.kind()) {
+    log->state.clear_failures();
+    log->state.clear_last_failure();
+    log->state.clear_failed_kind();
+  }
   v1::CommitResponse answer;
   answer.set_applied_seq_id(log->state.applied());
   answer.set_segments_version(log->state.segments_version());
@@ -254,6 +258,7 @@ Result LogMachine::Release(const pb::Release& command) {
   if (request.reason() == v1::RELEASE_REASON_COLLECTION) {
     state.set_failures(state.failures() + 1);
     state.set_last_failure(request.message());
+    state.set_failed_kind(named.kind());
   }
   const int64_t retry_after = now() + int64_t{request.retry_after_ms()} * 1000;
   if (named.kind() == v1::LEASE_KIND_COMPACTION) {

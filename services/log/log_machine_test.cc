@@ -499,6 +499,19 @@ class MergeTest : public LogMachineTest {
   }
 };
 
+TEST_F(MergeTest, AMergeThatSucceedsDoesNotHideCompactionsThatFail) {
+  MakeSegments(16);
+  PushAndWait();
+  const ClaimAnswer failing = Claim();
+  ASSERT_TRUE(failing.granted);
+  ASSERT_TRUE(Release(LeaseOf(failing), v1::RELEASE_REASON_COLLECTION, 1000).ok());
+  const ClaimAnswer merging = Claim(v1::LEASE_KIND_MERGE);
+  ASSERT_TRUE(merging.granted);
+  ASSERT_TRUE(Commit(MergeOf(merging, 0, 3)).ok());
+  EXPECT_EQ(State().failures(), 1);
+  EXPECT_EQ(State().last_failure(), "why");
+}
+
 TEST_F(MergeTest, AMergeTakesItsInputsPlaceAndTheyBecomeGarbage) {  // invariants 6, 11
   MakeSegments(16);
   ASSERT_FALSE(Due(DueKind::kMerge).empty());
