@@ -53,7 +53,9 @@ namespace sluice {
   X(LOG_CORRUPT, kDataLoss,                                                                        \
     "Stored bytes do not match their checksum or order; metadata: collection_id, seq_id")          \
   X(SEGMENT_CORRUPT, kDataLoss, "A segment object does not match its checksum; metadata: object")  \
-  X(SEGMENT_MISSING, kUnavailable, "A segment that the log lists is not in the object store that the reader was given; metadata: object") \
+  X(SEGMENT_MISSING, kUnavailable,                                                                 \
+    "A segment that the log lists is not in the object store that the reader was given; "          \
+    "metadata: object")                                                                            \
   X(OVERLOADED, kResourceExhausted, "The server is busy: retry after the given delay")             \
   X(BACKLOG, kResourceExhausted,                                                                   \
     "Too many bytes of this collection are not applied yet: slow down until compaction catches "   \
