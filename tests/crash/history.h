@@ -1,54 +1,110 @@
-// What writers tried and what they were told, and the check of it against what the log holds
-// afterwards. Thread-safe.
+// What many clients of a log tried, when, and what they were told: every call with its outcome,
+// for CheckHistory (check_history.h) to judge. Plain values, but for Recorder, which is
+// thread-safe.
 #pragma once
 
+#include <atomic>
 #include <chrono>
-#include <map>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "common/base/ids.h"
 #include "common/base/mutex.h"
-#include "sluice/v1/log.pb.h"
+#include "common/errors/errors.h"
+#include "sluice/v1/record.pb.h"
 
 namespace sluice::testing {
 
-class History {
+// By one steady clock, in microseconds since the history began.
+using Moment = int64_t;
+
+// Stands for a record; those of a history are all different, and so are their digests.
+using RecordDigest = uint64_t;
+RecordDigest DigestOf(const v1::OperationRecord& record);
+
+// The records of one push, however many times it was sent.
+struct PushedAppend {
+  // For messages.
+  std::string name;
+  // Collections and subscribers are known by their numbers.
+  size_t collection = 0;
+  std::vector<RecordDigest> records;
+};
+
+// One attempt to push.
+struct PushCall {
+  // Index of the append in History::appends.
+  size_t append = 0;
+  Moment called = 0;
+  Moment answered = 0;
+  Outcome outcome = Outcome::kUnknown;
+  // What an attempt that is in was told.
+  uint64_t first_seq_id = 0;
+  uint64_t tail_seq_id = 0;
+  bool duplicate = false;
+};
+
+// A part of a log as some call showed it.
+struct ShownAppend {
+  uint64_t first_seq_id = 0;
+  std::vector<RecordDigest> records;
+};
+
+// What one call, or one message of a subscription, showed of a log.
+struct Observation {
+  size_t collection = 0;
+  // Of a subscription: when the stream was opened, since its messages may have been on their way
+  // for as long.
+  Moment called = 0;
+  Moment answered = 0;
+  // Set if the tail was told.
+  std::optional<uint64_t> tail;
+  // Set if it was asked for the records after this one.
+  std::optional<uint64_t> after_seq_id;
+  std::vector<ShownAppend> appends;
+  // Set for a message of a subscription. What one subscriber sees continues what it saw before,
+  // over all its streams.
+  std::optional<size_t> subscriber;
+};
+
+struct History {
+  std::vector<PushedAppend> appends;
+  // In the order in which they were recorded.
+  std::vector<PushCall> pushes;
+  std::vector<Observation> observations;
+  // By collection: the whole log, as read when everything was over.
+  std::vector<std::vector<ShownAppend>> logs;
+  // Answers that no client should get, in words.
+  std::vector<std::string> unexpected;
+};
+
+class Recorder {
  public:
-  // An append is about to be tried for the first time. Its first record's id names it: unique over
-  // the history.
-  void Tried(const v1::PushLogsRequest& request);
-  // It was acknowledged.
-  void Acknowledged(const v1::PushLogsRequest& request, const v1::PushLogsResponse& response);
-  // It was refused for good, and stated to be not in.
-  void Refused(const v1::PushLogsRequest& request);
+  Moment Now() const;
 
-  // Waits until `more` further appends were acknowledged; false if they are not in time.
-  bool AwaitAcknowledged(size_t more, std::chrono::milliseconds within);
+  // An append that is about to be tried for the first time; its index.
+  size_t Begin(PushedAppend append) EXCLUDES(mutex_);
+  void Answered(const PushCall& call) EXCLUDES(mutex_);
+  void Saw(Observation observation) EXCLUDES(mutex_);
+  void Unexpected(std::string what) EXCLUDES(mutex_);
 
-  // Checks the log of `collection_id`, read from the start to its tail, against the history
-  // (invariants 1, 2, 3, 4, 10): SeqIds are dense; every acknowledged append is there once, at the
-  // SeqIds that were told, byte for byte; every append there was tried, is whole, and was not
-  // refused; the appends of one writer (the part of the id before the first '-') stand in the order
-  // in which they were first tried.
-  absl::Status Check(const std::string& collection_id, const std::vector<v1::Append>& log) const;
+  // Calls answered so far: pushes and reads; not the messages of subscriptions.
+  uint64_t operations() const { return operations_; }
+  // Wait until there are `more` operations; more pushes that nobody answered. False: not in time.
+  bool AwaitOperations(uint64_t more, std::chrono::milliseconds within) EXCLUDES(mutex_);
+  bool AwaitUnknown(uint64_t more, std::chrono::milliseconds within) EXCLUDES(mutex_);
+
+  // Everything recorded, but for the logs; once nobody records any more.
+  History Take() EXCLUDES(mutex_);
 
  private:
-  struct Attempt {
-    std::string collection_id;
-    std::string records;
-    int count = 0;
-    size_t order = 0;
-    std::optional<uint64_t> first_seq_id;
-    bool refused = false;
-  };
-
-  mutable Mutex mutex_;
-  CondVar acknowledged_more_;
-  std::map<std::string, Attempt> attempts_ GUARDED_BY(mutex_);
-  size_t acknowledged_ GUARDED_BY(mutex_) = 0;
+  const std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
+  Mutex mutex_;
+  CondVar moved_;
+  History history_ GUARDED_BY(mutex_);
+  std::atomic<uint64_t> operations_ = 0;
+  std::atomic<uint64_t> unknown_ = 0;
 };
 
 }  // namespace sluice::testing

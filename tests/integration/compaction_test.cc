@@ -11,7 +11,7 @@
 
 #include "common/server/fetch_for_test.h"
 #include "services/compactor/fault.h"
-#include "tests/model/history.h"
+#include "tests/model/timeline.h"
 #include "tests/model/index.h"
 #include "tests/model/workload.h"
 #include "tests/support/process.h"
@@ -92,7 +92,7 @@ class CompactionTest : public ::testing::Test {
     request.mutable_records()->Assign(batch.begin(), batch.end());
     const auto pushed = log_->Push(request);
     ASSERT_TRUE(pushed.ok()) << pushed.status();
-    history_.Wrote(SeqId(pushed->first_seq_id()), std::move(batch));
+    timeline_.Wrote(SeqId(pushed->first_seq_id()), std::move(batch));
   }
   void Push(uint64_t records) { Push(records, random_); }
 
@@ -109,7 +109,7 @@ class CompactionTest : public ::testing::Test {
 
   void ExpectIndexEqualsModel() {
     model::Model model(schema_);
-    ASSERT_EQ(history_.Replay(&model), std::vector<std::string>());
+    ASSERT_EQ(timeline_.Replay(&model), std::vector<std::string>());
     const auto index = model::OpenIndex(*log_, *objects_, collection_, model.tail());
     ASSERT_TRUE(index.ok()) << index.status();
     EXPECT_EQ(index->header.live_count(), model.rows().size());
@@ -132,7 +132,7 @@ class CompactionTest : public ::testing::Test {
   std::optional<ObjectStore> objects_;
   CollectionId collection_;
   v1::CollectionSchema schema_;
-  model::History history_;
+  model::Timeline timeline_;
 };
 
 class KilledAtStage : public CompactionTest,

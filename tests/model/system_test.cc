@@ -18,7 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/client/client.h"
 #include "common/errors/errors.h"
-#include "tests/model/history.h"
+#include "tests/model/timeline.h"
 #include "tests/model/model.h"
 #include "tests/model/workload.h"
 #include "tests/support/cluster.h"
@@ -150,7 +150,7 @@ class SystemTest : public ::testing::Test {
   }
 
   void CheckReads(const Target& target, Model* model) {
-    const std::vector<std::string> errors = target.history.Replay(model);
+    const std::vector<std::string> errors = target.timeline.Replay(model);
     for (size_t i = 0; i < std::min<size_t>(errors.size(), 5); ++i) ADD_FAILURE() << errors[i];
     EXPECT_EQ(errors.size(), 0u);
   }

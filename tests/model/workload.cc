@@ -173,7 +173,7 @@ absl::Status Workload::WriteThroughFrontend(Target& target, v1::Operation operat
   if (!response.ok()) return Annotate(response.status(), Label(write));
   if (response->count() != records.size())
     return absl::InternalError(Label(write) + ": another count: " + response->ShortDebugString());
-  target.history.Wrote(SeqId(response->first_seq_id()), std::move(records));
+  target.timeline.Wrote(SeqId(response->first_seq_id()), std::move(records));
   return absl::OkStatus();
 }
 
@@ -185,13 +185,13 @@ absl::Status Workload::Push(Target& target) {
   request.mutable_records()->Assign(records.begin(), records.end());
   const absl::StatusOr<v1::PushLogsResponse> response = log_.Push(request);
   if (!response.ok()) return Annotate(response.status(), Label(request));
-  target.history.Wrote(SeqId(response->first_seq_id()), std::move(records));
+  target.timeline.Wrote(SeqId(response->first_seq_id()), std::move(records));
   return absl::OkStatus();
 }
 
 Workload::Promise Workload::RandomLevel(const Target& target) {
   Promise promise;
-  const SeqId acknowledged = target.history.acknowledged();
+  const SeqId acknowledged = target.timeline.acknowledged();
   switch (generator_.Below(8)) {
     case 0:
       promise.level.set_kind(v1::ReadLevel::KIND_APPLIED);
@@ -229,7 +229,7 @@ absl::Status Workload::GetByIds(Target& target) {
   }
   const absl::StatusOr<v1::GetResponse> response = frontend_.Get(request);
   if (!response.ok()) return Annotate(response.status(), Label(request));
-  target.history.Saw(
+  target.timeline.Saw(
       SeqId(response->as_of_seq_id()), Label(request),
       [request, response = *response, embedded = promise.embedded](const Model& model) {
         return model.CheckGet(request, response, embedded);
@@ -255,7 +255,7 @@ absl::Status Workload::Scan(Target& target) {
     const SeqId as_of(response->as_of_seq_id());
     first = std::min(first, as_of);
     last = std::max(last, as_of);
-    target.history.Saw(as_of, Label(request),
+    target.timeline.Saw(as_of, Label(request),
                        [rows = response->rows(), embedded = promise.embedded](const Model& model) {
                          for (const v1::Row& row : rows) {
                            if (std::string difference = model.Check(row, embedded);
@@ -266,7 +266,7 @@ absl::Status Workload::Scan(Target& target) {
                        });
     request.set_page_token(response->next_page_token());
   } while (!request.page_token().empty());
-  target.history.Saw(last, Label(request), [seen, first, last](const Model& model) {
+  target.timeline.Saw(last, Label(request), [seen, first, last](const Model& model) {
     return CheckScan(model, seen, first, last);
   });
   return absl::OkStatus();
@@ -279,7 +279,7 @@ absl::Status Workload::Count(Target& target) {
   *request.mutable_level() = promise.level;
   const absl::StatusOr<v1::CountResponse> response = frontend_.Count(request);
   if (!response.ok()) return Annotate(response.status(), Label(request));
-  target.history.Saw(SeqId(response->as_of_seq_id()), Label(request),
+  target.timeline.Saw(SeqId(response->as_of_seq_id()), Label(request),
                      [count = response->count()](const Model& model) {
                        return count == model.rows().size()
                                   ? ""
@@ -304,7 +304,7 @@ absl::Status Workload::Query(Target& target) {
   }
   const absl::StatusOr<v1::QueryResponse> response = frontend_.Query(request);
   if (!response.ok()) return Annotate(response.status(), Label(request));
-  target.history.Saw(
+  target.timeline.Saw(
       SeqId(response->as_of_seq_id()), Label(request),
       [request, response = *response, embedded = promise.embedded](const Model& model) {
         return model.CheckQuery(request, response, embedded);

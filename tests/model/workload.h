@@ -14,7 +14,7 @@
 #include "common/client/client.h"
 #include "sluice/v1/frontend.pb.h"
 #include "sluice/v1/record.pb.h"
-#include "tests/model/history.h"
+#include "tests/model/timeline.h"
 
 namespace sluice::model {
 
@@ -45,7 +45,7 @@ class RecordGenerator {
 struct Target {
   CollectionId id;
   v1::CollectionSchema schema;
-  History history;
+  Timeline timeline;
 };
 
 class Workload {

@@ -1,6 +1,6 @@
 // What happened to one collection: its writes, by SeqId, and its reads, by the SeqId that they
 // answered as of; afterwards the writes are replayed in a model, and each read is checked at its
-// moment. Thread-safe.
+// moment. (tests/crash/history.h, by contrast, judges calls by when they were made.) Thread-safe.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@
 
 namespace sluice::model {
 
-class History {
+class Timeline {
  public:
   // What is wrong, seen from the model; "" if nothing is.
   using Check = std::function<std::string(const Model&)>;

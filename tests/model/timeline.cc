@@ -1,4 +1,4 @@
-#include "tests/model/history.h"
+#include "tests/model/timeline.h"
 
 #include <algorithm>
 #include <utility>
@@ -7,7 +7,7 @@
 
 namespace sluice::model {
 
-void History::Wrote(SeqId first, std::vector<v1::OperationRecord> records) {
+void Timeline::Wrote(SeqId first, std::vector<v1::OperationRecord> records) {
   MutexLock lock(mutex_);
   SeqId at = first;
   for (v1::OperationRecord& record : records) {
@@ -19,17 +19,17 @@ void History::Wrote(SeqId first, std::vector<v1::OperationRecord> records) {
   }
 }
 
-SeqId History::acknowledged() const {
+SeqId Timeline::acknowledged() const {
   MutexLock lock(mutex_);
   return acknowledged_;
 }
 
-void History::Saw(SeqId as_of, std::string read, Check check) {
+void Timeline::Saw(SeqId as_of, std::string read, Check check) {
   MutexLock lock(mutex_);
   reads_.emplace(as_of, Read{std::move(read), std::move(check)});
 }
 
-std::vector<std::string> History::Replay(Model* model) const {
+std::vector<std::string> Timeline::Replay(Model* model) const {
   MutexLock lock(mutex_);
   std::vector<std::string> errors = errors_;
   auto read = reads_.begin();
