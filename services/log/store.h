@@ -20,6 +20,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
+#include "services/log/blob_collector.h"
 
 namespace sluice::log {
 
@@ -117,6 +118,8 @@ class Store {
   std::filesystem::path folder_;
   std::function<void(JournalPosition)> on_persisted_;
   std::atomic<uint64_t> persisted_{0};
+  // Woken by threads of db_'s, which therefore goes first.
+  BlobCollector blobs_;
   std::unique_ptr<rocksdb::DB> db_;
 };
 

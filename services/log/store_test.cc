@@ -1,10 +1,20 @@
 #include "services/log/store.h"
 
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <thread>
+
+#include "common/base/crc32c.h"
 #include "services/log/machine_harness.h"
 #include "services/log/reader.h"
 #include "services/log/test_support.h"
+
+// Of RocksDB; declared in a header that it does not install.
+namespace rocksdb::crc32c {
+uint32_t Extend(uint32_t before, const char* data, size_t size);
+}
 
 namespace sluice::log {
 namespace {
@@ -116,6 +126,40 @@ TEST_F(StoreTest, PersistedIsThePositionOfTheLastFlush) {
   machine_.Reopen();
   EXPECT_EQ(machine_.position(), position);
   EXPECT_EQ(machine_.store().persisted(), JournalPosition(position));
+}
+
+TEST_F(StoreTest, TheSpaceOfDeadBlobsComesBackThoughSomeInTheirFilesLive) {
+  const CollectionId other = NewCollectionId();
+  ASSERT_TRUE(machine_.Apply(OpenLogOf(other)).ok());
+  ASSERT_TRUE(machine_.Apply(PushOf(other, {}, {Record("b", std::string(9000, 'y'))})).ok());
+  ASSERT_TRUE(machine_.store().Flush().ok());
+  rocksdb::DB& db = *machine_.store().db();
+  const auto blob_bytes = [&db] {
+    uint64_t bytes = 0;
+    EXPECT_TRUE(db.GetIntProperty(rocksdb::DB::Properties::kTotalBlobFileSize, &bytes));
+    return bytes;
+  };
+  ASSERT_GT(blob_bytes(), 6 * 9000);
+  Trim(10);
+  ASSERT_TRUE(machine_.store().Flush().ok());
+  ASSERT_TRUE(machine_.store().Compact().ok());  // finds what is dead
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (blob_bytes() > 2 * 9000 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_LT(blob_bytes(), 2 * 9000);
+  const Snapshot snapshot(machine_.store());
+  const auto append = snapshot.Get(AppendKey(other, SeqId(1)));
+  ASSERT_TRUE(append.ok() && append->has_value());
+  EXPECT_GT((*append)->size(), 9000);
+}
+
+TEST(StoreChecksumTest, RocksDbChecksumsWithTheProcessorsInstruction) {
+  // What the library's calls are bound to is what a search in order of loading finds first.
+  EXPECT_EQ(dlsym(RTLD_DEFAULT, "_ZN7rocksdb6crc32c6ExtendEjPKcm"),
+            reinterpret_cast<void*>(&rocksdb::crc32c::Extend));
+  EXPECT_EQ(rocksdb::crc32c::Extend(0, "123456789", 9), 0xe3069283);
+  EXPECT_EQ(rocksdb::crc32c::Extend(Crc32c("1234"), "56789", 5), Crc32c("123456789"));
 }
 
 }  // namespace
