@@ -14,8 +14,6 @@
 #include "common/record/scan.h"
 #include "sluice/v1/log.pb.h"
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
-
 namespace sluice {
 namespace {
 
@@ -190,16 +188,6 @@ TEST(ScanDifferentialTest, TheScannerAgreesWithParsingAndCheckingMessages) {
   // Both sides of the verdict are tried.
   EXPECT_GT(accepted, kRounds / 2);
   EXPECT_LT(accepted, kRounds);
-}
-
-TEST(ScanDifferentialTest, TheFuzzTargetTakesAnyBytes) {
-  google::protobuf::LogSilencer no_complaints_about_utf8;
-  PushGenerator generator(1);
-  for (int round = 0; round < 1000; ++round) {
-    const std::string bytes = generator.Spoil(generator.Push().SerializeAsString());
-    EXPECT_EQ(LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()),
-              0);
-  }
 }
 
 }  // namespace

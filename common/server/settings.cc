@@ -2,6 +2,7 @@
 
 #include <re2/re2.h>
 #include <unistd.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -20,6 +21,7 @@
 #include "absl/strings/str_split.h"
 #include "common/base/check.h"
 #include "common/errors/errors.h"
+#include "common/record/utf8.h"
 
 extern char** environ;
 
@@ -48,6 +50,28 @@ bool IsForeignVariable(const std::string& variable) {
       "SLUICE_.*_PORT(_\\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://.*|"
       "SLUICE_.*_PORT_\\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=.*");
   return RE2::FullMatch(variable, foreign);
+}
+
+// Not YAML::LoadAll: from a text that begins with a comma it makes documents without end.
+bool HasMoreThanOneDocument(const std::string& text) {
+  struct Ignore : YAML::EventHandler {
+    void OnDocumentStart(const YAML::Mark&) override {}
+    void OnDocumentEnd() override {}
+    void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+    void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  const std::string&) override {}
+    void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                         YAML::EmitterStyle::value) override {}
+    void OnSequenceEnd() override {}
+    void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                    YAML::EmitterStyle::value) override {}
+    void OnMapEnd() override {}
+  };
+  std::istringstream in(text);
+  YAML::Parser parser(in);
+  Ignore ignore;
+  return parser.HandleNextDocument(ignore) && parser.HandleNextDocument(ignore);
 }
 
 std::string Quoted(const std::string& text) {
@@ -267,11 +291,13 @@ absl::Status Settings::LoadFile(const std::string& path) {
   };
 
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(content.str());
-    if (documents.size() > 1) return Invalid(path, ": holds more than one YAML document");
-    if (documents.empty() || documents[0].IsNull()) return absl::OkStatus();
-    if (!documents[0].IsMap()) return Invalid(path, ":1: must be a map of settings");
-    return apply(documents[0], "");
+    const std::string text = content.str();
+    if (!IsValidUtf8(text)) return Invalid(path, ": is not UTF-8 text");
+    if (HasMoreThanOneDocument(text)) return Invalid(path, ": holds more than one YAML document");
+    const YAML::Node document = YAML::Load(text);
+    if (document.IsNull()) return absl::OkStatus();
+    if (!document.IsMap()) return Invalid(path, ":1: must be a map of settings");
+    return apply(document, "");
   } catch (const YAML::Exception& e) {
     return Invalid(path, ":", e.mark.line + 1, ": ", e.msg);
   }

@@ -120,6 +120,15 @@ TEST_F(SettingsTest, AKeyGivenTwiceIsAnError) {
   EXPECT_EQ(ErrorOf("log:\n  wait_ms: 1\nlog:\n  sync: true\n"), "3: log: is given twice");
 }
 
+TEST_F(SettingsTest, TextThatIsNotUtf8IsAnError) {
+  EXPECT_THAT(ErrorOf("log:\n  data: \xf1/x\n"), HasSubstr("is not UTF-8 text"));
+}
+
+// yaml-cpp made documents of this until the memory was gone.
+TEST_F(SettingsTest, ATextThatBeginsWithACommaIsAnError) {
+  EXPECT_THAT(ErrorOf(",o\n2]\n"), HasSubstr("more than one YAML document"));
+}
+
 TEST_F(SettingsTest, BrokenYamlNamesTheLine) {
   EXPECT_THAT(ErrorOf("log:\n  wait_ms: [\n"), ::testing::MatchesRegex("[0-9]+: .+"));
   EXPECT_THAT(ErrorOf("log:\n  sync: true\n---\nlog:\n"), HasSubstr("more than one YAML document"));
