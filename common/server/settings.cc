@@ -19,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "common/base/check.h"
 #include "common/errors/errors.h"
 #include "common/record/utf8.h"
@@ -38,7 +39,7 @@ absl::Status Invalid(const Parts&... parts) {
 
 std::string VariableName(std::string_view name) {
   return absl::StrCat("SLUICE_", absl::AsciiStrToUpper(absl::StrReplaceAll(
-                                     {name.data(), name.size()}, {{".", "_"}})));
+                                     {name.data(), name.size()}, {{".", "_"}, {"-", "_"}})));
 }
 
 // Variables that are not settings: those of sluicectl, tools/dev and tests, and those that
@@ -236,8 +237,16 @@ void Settings::AddSetting(std::unique_ptr<Setting> setting) {
 
 void Settings::Remove(std::string_view name) {
   const size_t removed =
-      std::erase_if(settings_, [&](const auto& setting) { return setting->name == name; });
+      std::erase_if(settings_, [&](const auto& setting) { return setting->name == name; }) +
+      std::erase_if(named_, [&](const Named& named) { return named.prefix == name; });
   SLUICE_CHECK(removed == 1);
+}
+
+const Settings::Named* Settings::SectionsOf(std::string_view name) const {
+  for (const Named& named : named_) {
+    if (name.substr(0, name.rfind('.')) == named.prefix) return &named;
+  }
+  return nullptr;
 }
 
 Settings::Setting* Settings::Find(std::string_view name) const {
@@ -279,9 +288,22 @@ absl::Status Settings::LoadFile(const std::string& path) {
         if (!parsed.ok()) return Invalid(where, name, ": ", parsed.message());
         continue;
       }
-      const bool is_section = std::any_of(
-          settings_.begin(), settings_.end(),
-          [&](const auto& setting) { return absl::StartsWith(setting->name, name + "."); });
+      if (const Named* named = SectionsOf(name)) {
+        static const RE2 word("[a-z0-9][a-z0-9-]{0,63}");
+        if (!RE2::FullMatch(entry.first.Scalar(), word)) {
+          return Invalid(where, name, ": a name here is of lower-case letters, digits and hyphens");
+        }
+        named->declare(*this, entry.first.Scalar(), name);
+      }
+      const auto is_within = [&](const std::string& other) {
+        return absl::StartsWith(other, name + ".");
+      };
+      const bool is_section =
+          std::any_of(settings_.begin(), settings_.end(),
+                      [&](const auto& setting) { return is_within(setting->name); }) ||
+          std::any_of(named_.begin(), named_.end(), [&](const Named& named) {
+            return named.prefix == name || is_within(named.prefix);
+          });
       if (!is_section) return Invalid(where, name, ": no such setting (--print-config lists them)");
       if (value.IsNull()) continue;
       if (!value.IsMap()) return Invalid(where, name, ": is a section, not a setting");
@@ -367,16 +389,31 @@ std::string Settings::Print() const {
     }
   };
   print(root, "");
+  for (const Named& named : named_) {
+    absl::StrAppend(&out, "# ", named.prefix, ".NAME: ", named.help, ". Each has:\n");
+    const std::string example = named.example(named.prefix + ".NAME", &Settings::Print);
+    for (const absl::string_view line : absl::StrSplit(absl::StripSuffix(example, "\n"), '\n')) {
+      absl::StrAppend(&out, "#   ", line, "\n");
+    }
+  }
   return out;
 }
 
 std::string Settings::Reference() const {
-  std::string out = "| setting | default | range | meaning |\n|---|---|---|---|\n";
+  return "| setting | default | range | meaning |\n|---|---|---|---|\n" + ReferenceRows();
+}
+
+std::string Settings::ReferenceRows() const {
+  std::string out;
   for (const auto& setting : settings_) {
     const std::string shown =
         setting->default_text.empty() ? "(empty)" : absl::StrCat("`", setting->default_text, "`");
     absl::StrAppend(&out, "| `", setting->name, "` | ", shown, " | ", setting->Range(), " | ",
                     setting->help, " |\n");
+  }
+  for (const Named& named : named_) {
+    absl::StrAppend(&out, "| `", named.prefix, ".NAME` |  |  | ", named.help, " |\n",
+                    named.example(named.prefix + ".NAME", &Settings::ReferenceRows));
   }
   return out;
 }

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,7 +36,26 @@ class Settings {
   void AddChoice(std::string name, std::string* target, std::string default_value,
                  std::vector<std::string> choices, std::string help);
 
-  // Takes a declared setting away: this program decides it itself, and nobody may give it.
+  // Sections that the file names: NAME in `prefix.NAME.` is any word of lower-case letters, digits
+  // and hyphens. Each one found makes a (*targets)[NAME], whose Declare(Settings&, "prefix.NAME")
+  // declares its settings. Variables can override what the file has, and name none anew.
+  template <typename Target>
+  void AddNamed(std::string prefix, std::map<std::string, Target>* targets, std::string help) {
+    named_.push_back(
+        {std::move(prefix), std::move(help),
+         [targets](Settings& settings, const std::string& name, const std::string& section) {
+           (*targets)[name].Declare(settings, section);
+         },
+         [](const std::string& section, std::string (Settings::*show)() const) {
+           Settings example;
+           Target target;
+           target.Declare(example, section);
+           return (example.*show)();
+         }});
+  }
+
+  // Takes a declared setting, or named sections, away: this program decides them itself, and nobody
+  // may give them.
   void Remove(std::string_view name);
 
   // Reads the file, then the environment. `path` may be empty: defaults and environment only.
@@ -50,13 +71,25 @@ class Settings {
 
  private:
   struct Setting;
+  struct Named {
+    std::string prefix;
+    std::string help;
+    std::function<void(Settings&, const std::string& name, const std::string& section)> declare;
+    // What `show` says of a section of that name with its defaults.
+    std::function<std::string(const std::string& section, std::string (Settings::*show)() const)>
+        example;
+  };
 
   void AddSetting(std::unique_ptr<Setting> setting);
   Setting* Find(std::string_view name) const;
+  // The named sections that `name` is a section of; nullptr if of none.
+  const Named* SectionsOf(std::string_view name) const;
+  std::string ReferenceRows() const;
   absl::Status LoadFile(const std::string& path);
   absl::Status LoadEnvironment();
 
   std::vector<std::unique_ptr<Setting>> settings_;
+  std::vector<Named> named_;
 };
 
 }  // namespace sluice::server

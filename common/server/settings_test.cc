@@ -194,6 +194,48 @@ TEST_F(SettingsTest, ASettingThatAProgramDecidesItselfCannotBeGiven) {
   EXPECT_EQ(wait_ms_, 5U);
 }
 
+struct Model {
+  std::string address;
+  uint64_t wait_ms = 0;
+  void Declare(Settings& settings, const std::string& section) {
+    settings.Add(section + ".address", &address, "", "Where it is");
+    settings.Add(section + ".wait_ms", &wait_ms, 5, 1, 1000, "How long to wait");
+  }
+};
+
+TEST_F(SettingsTest, SectionsThatTheFileNamesEachHaveTheirSettings) {
+  std::map<std::string, Model> models;
+  settings_.AddNamed("log.models", &models, "Models");
+  SetVariable("SLUICE_LOG_MODELS_TWO_B_ADDRESS", "there");
+  const absl::Status loaded = LoadText(
+      "log:\n  models:\n    one:\n      address: here\n    two-b:\n      wait_ms: 7\n    three:\n");
+  ASSERT_TRUE(loaded.ok()) << loaded;
+  ASSERT_EQ(models.size(), 3u);
+  EXPECT_EQ(models["one"].address, "here");
+  EXPECT_EQ(models["one"].wait_ms, 5u);
+  EXPECT_EQ(models["two-b"].address, "there");
+  EXPECT_EQ(models["two-b"].wait_ms, 7u);
+  EXPECT_THAT(settings_.Print(), HasSubstr("    two-b:\n"));
+  EXPECT_THAT(settings_.Print(), HasSubstr("#         address: \"\""));
+  EXPECT_THAT(settings_.Reference(), HasSubstr("| `log.models.NAME.wait_ms` | `5` | 1 to 1000 |"));
+}
+
+TEST_F(SettingsTest, WhatIsWrongInANamedSectionNamesFileAndLine) {
+  std::map<std::string, Model> models;
+  settings_.AddNamed("log.models", &models, "Models");
+  EXPECT_EQ(ErrorOf("log:\n  models:\n    one:\n      adress: here\n"),
+            "4: log.models.one.adress: no such setting (--print-config lists them)");
+  EXPECT_THAT(ErrorOf("log:\n  models:\n    Two:\n"), HasSubstr("3: log.models.Two: a name here"));
+  EXPECT_THAT(ErrorOf("log:\n  models: none\n"), HasSubstr("is a section"));
+}
+
+TEST_F(SettingsTest, NamedSectionsThatAProgramDecidesItselfCannotBeGiven) {
+  std::map<std::string, Model> models;
+  settings_.AddNamed("log.models", &models, "Models");
+  settings_.Remove("log.models");
+  EXPECT_THAT(ErrorOf("log:\n  models:\n    one:\n"), HasSubstr("no such setting"));
+}
+
 TEST_F(SettingsTest, WhatIsPrintedCanBeLoadedAndSaysTheSame) {
   ASSERT_TRUE(LoadText("server: {address: \"a \\\"b\\\" # c: \\u00e9\"}\nlog: {sync: false, "
                        "journal: {file_bytes: 1500000}}\n")
