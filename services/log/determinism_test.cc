@@ -1,16 +1,22 @@
 // Same commands in the same order: the same logical rows, however they were grouped, and wherever
-// the store was closed, lost its memtable and replayed.
+// the store was closed, lost its memtable and replayed, also by processes killed in the middle of
+// it.
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <cstdlib>
 #include <deque>
+#include <filesystem>
 #include <map>
 #include <random>
 
 #include "absl/strings/escaping.h"
+#include "services/log/journal.h"
 #include "services/log/machine_harness.h"
 #include "services/log/reader.h"
 #include "services/log/test_support.h"
+#include "tests/support/process.h"
+#include "tests/support/seed.h"
 
 namespace sluice::log {
 namespace {
@@ -240,37 +246,70 @@ void ApplyOtherwise(const std::vector<Command>& commands, uint32_t seed, Machine
   }
 }
 
-TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedAndReplayed) {
-  const char* given = std::getenv("SLUICE_TEST_SEED");
-  const uint32_t seed = given ? static_cast<uint32_t>(std::stoul(given)) : std::random_device()();
-  SCOPED_TRACE("repeat with SLUICE_TEST_SEED=" + std::to_string(seed));
-  MachineHarness first;
-  RandomCommands random(seed, first);
-  std::vector<Command> commands;
-  pb::Command configure;
-  configure.mutable_configure_shard()->set_incarnation(7);
-  *configure.mutable_configure_shard()->mutable_policy() = first.policy;
-  std::map<int, int> accepted;  // by kind of command; 0: push
-  int refused = 0;
-  for (int i = 0; i < 3000; ++i) {
-    first.time_us += static_cast<int64_t>(random.Below(4)) * 700'000;
-    Command command = i == 0 ? Command(configure) : random.Next();
-    command.Stamp(first.time_us);
-    commands.push_back(std::move(command));
-    const bool ok = first.ApplyStamped(std::span(commands).last(1)).front().ok();
-    const auto view = DecodeCommand(commands.back().head(), commands.back().records());
-    const auto* change = std::get_if<pb::Command>(&view->change);
-    if (ok) ++accepted[change ? static_cast<int>(change->change_case()) : 0];
-    refused += ok ? 0 : 1;
+// The commands in groups of random size, as a journal.
+void WriteJournal(const std::vector<Command>& commands, uint32_t seed,
+                  const std::filesystem::path& folder) {
+  std::mt19937 random(seed);
+  const auto journal =
+      Journal::Open({.folder = folder, .file_bytes = 4 << 20}, JournalPosition(0),
+                    [](JournalPosition, std::string_view) { return absl::OkStatus(); });
+  ASSERT_TRUE(journal.ok()) << journal.status();
+  for (size_t next = 0; next < commands.size();) {
+    std::vector<std::string_view> parts;
+    for (size_t left = 1 + random() % 40; left > 0 && next < commands.size(); --left, ++next) {
+      parts.push_back(commands[next].head());
+      parts.push_back(commands[next].records());
+    }
+    const absl::Status written = (*journal)->Append(parts);
+    ASSERT_TRUE(written.ok()) << written;
   }
-  EXPECT_GT(refused, 100);
-  EXPECT_GE(accepted.size(), 13) << "too few kinds of commands were accepted";
-  EXPECT_GT(accepted[pb::Command::kCommit], 10);
+}
 
-  MachineHarness second;
-  ApplyOtherwise(commands, seed + 1, second);
-  const auto rows = first.LogicalRows();
-  const auto other_rows = second.LogicalRows();
+// Replays a journal into the store beside it, from what a process before it left there; kills
+// itself after so many groups (0: never). Exits with 0 at the end of the journal.
+int ReplayUntilKilled(const std::filesystem::path& folder, uint64_t groups) {
+  MachineHarness machine(folder / "store");
+  const auto journal = Journal::Open({.folder = folder / "journal", .file_bytes = 4 << 20},
+                                     JournalPosition(machine.position()),
+                                     [&](JournalPosition at, std::string_view group) {
+                                       if (groups > 0 && --groups == 0) ::raise(SIGKILL);
+                                       return machine.Replay(at, group);
+                                     });
+  SLUICE_CHECK(journal.ok());
+  SLUICE_CHECK(machine.store().Flush().ok());
+  return 0;
+}
+
+constexpr const char* kFolderVariable = "SLUICE_DETERMINISM_FOLDER";
+constexpr const char* kGroupsVariable = "SLUICE_DETERMINISM_GROUPS";
+
+// Runs ReplayUntilKilled in processes of their own until one reaches the end; the others die by
+// SIGKILL.
+void ReplayWithKills(const std::filesystem::path& folder, uint32_t seed, int kills) {
+  std::mt19937 random(seed);
+  for (int i = 0; i <= kills; ++i) {
+    const uint64_t groups = i < kills ? 1 + random() % 60 : 0;
+    const auto ended = ::sluice::testing::RunToEnd(
+        {.program = std::filesystem::read_symlink("/proc/self/exe"),
+         .arguments = {"--gtest_also_run_disabled_tests",
+                       "--gtest_filter=DeterminismTest.DISABLED_OneProcess"},
+         .environment = {{kFolderVariable, folder}, {kGroupsVariable, std::to_string(groups)}}});
+    ASSERT_TRUE(ended.ok()) << ended.status();
+    ASSERT_TRUE(ended->exit_status == 0 || (groups > 0 && ended->exit_status == 128 + SIGKILL))
+        << ended->exit_status << "\n"
+        << ended->output << ended->error_output;
+  }
+}
+
+TEST(DeterminismTest, DISABLED_OneProcess) {
+  const char* const folder = std::getenv(kFolderVariable);
+  const char* const groups = std::getenv(kGroupsVariable);
+  ASSERT_TRUE(folder && groups) << "part of another test";
+  EXPECT_EQ(ReplayUntilKilled(folder, std::stoull(groups)), 0);
+}
+
+void ExpectSameRows(const std::map<std::string, std::string>& rows,
+                    const std::map<std::string, std::string>& other_rows) {
   for (const auto& [key, value] : rows) {
     const auto other = other_rows.find(key);
     EXPECT_TRUE(other != other_rows.end() && other->second == value)
@@ -280,7 +319,67 @@ TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedAndReplaye
                                       : absl::BytesToHexString(other->second.substr(0, 200)));
   }
   EXPECT_EQ(rows.size(), other_rows.size());
+}
+
+// How often each kind of command was accepted, by its name; "push": pushes.
+using Accepted = std::map<std::string, int>;
+
+// Random commands, applied one by one; the same commands in other groups, with flushes and reopened
+// stores in between; and replayed from a journal by processes that are killed.
+void TrySeed(uint32_t seed, int kills, Accepted* accepted) {
+  SCOPED_TRACE("repeat with SLUICE_TEST_SEED=" + std::to_string(seed));
+  MachineHarness first;
+  RandomCommands random(seed, first);
+  std::vector<Command> commands;
+  pb::Command configure;
+  configure.mutable_configure_shard()->set_incarnation(7);
+  *configure.mutable_configure_shard()->mutable_policy() = first.policy;
+  int refused = 0;
+  for (int i = 0; i < 3000; ++i) {
+    first.time_us += static_cast<int64_t>(random.Below(4)) * 700'000;
+    Command command = i == 0 ? Command(configure) : random.Next();
+    command.Stamp(first.time_us);
+    commands.push_back(std::move(command));
+    const bool ok = first.ApplyStamped(std::span(commands).last(1)).front().ok();
+    const auto view = DecodeCommand(commands.back().head(), commands.back().records());
+    const auto* change = std::get_if<pb::Command>(&view->change);
+    if (ok) {
+      ++(*accepted)
+          [change ? pb::Command::descriptor()->FindFieldByNumber(change->change_case())->name()
+                  : "push"];
+    }
+    refused += ok ? 0 : 1;
+  }
+  EXPECT_GT(refused, 100);
+  const auto rows = first.LogicalRows();
+
+  MachineHarness second;
+  ApplyOtherwise(commands, seed + 1, second);
+  ExpectSameRows(rows, second.LogicalRows());
   EXPECT_EQ(first.shard().time_us(), second.shard().time_us());
+
+  const TemporaryFolder folder;
+  ASSERT_NO_FATAL_FAILURE(WriteJournal(commands, seed + 2, folder.path() / "journal"));
+  std::filesystem::create_directory(folder.path() / "store");
+  ASSERT_NO_FATAL_FAILURE(ReplayWithKills(folder.path(), seed + 3, kills));
+  MachineHarness third(folder.path() / "store");
+  ExpectSameRows(rows, third.LogicalRows());
+}
+
+// So many seeds, each with 3,000 commands; log_determinism_slow_test tries more.
+TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedKilledAndReplayed) {
+  const uint64_t seed = ::sluice::testing::TestSeed();
+  Accepted accepted;
+  for (uint32_t i = 0; i < SLUICE_DETERMINISM_SEEDS && !::testing::Test::HasFailure(); ++i)
+    TrySeed(static_cast<uint32_t>(seed + i), /*kills=*/3, &accepted);
+  // A new command is to be added to RandomCommands.
+  const auto* changes = pb::Command::descriptor()->FindOneofByName("change");
+  for (int i = 0; i < changes->field_count(); ++i) {
+    const std::string& name = changes->field(i)->name();
+    EXPECT_GT(accepted[name], 0) << name << " was never accepted";
+  }
+  EXPECT_GT(accepted["push"], 100);
+  EXPECT_GT(accepted["commit"], 10);
 }
 
 }  // namespace

@@ -2,13 +2,16 @@
 // applied as the shard does, at the time in `time_us`.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/base/check.h"
+#include "common/errors/errors.h"
 #include "services/log/keys.h"
 #include "services/log/state_machine.h"
 #include "services/log/store.h"
@@ -18,7 +21,11 @@ namespace sluice::log {
 
 class MachineHarness {
  public:
-  MachineHarness() {
+  // On a folder of its own, or on one that outlives it.
+  MachineHarness() : MachineHarness(std::filesystem::path()) {}
+  explicit MachineHarness(std::filesystem::path folder) {
+    if (folder.empty()) own_folder_.emplace();
+    folder_ = own_folder_ ? own_folder_->path() : std::move(folder);
     policy.set_dedupe_window_us(900'000'000);
     policy.set_grace_us(3'600'000'000);
     policy.set_trim_delay_us(600'000'000);
@@ -63,6 +70,14 @@ class MachineHarness {
     SLUICE_CHECK(machine_->Finish(JournalPosition(position() + 1), &moved).ok());
     return results;
   }
+  // A group as the journal has it.
+  absl::Status Replay(JournalPosition at, std::string_view group) {
+    SLUICE_RETURN_IF_ERROR(ForEachCommand(group, [&](const CommandView& command) {
+      (void)machine_->Apply(command);
+      return absl::OkStatus();
+    }));
+    return machine_->Finish(at, &moved);
+  }
   // Of the last group.
   std::vector<LogPositions> moved;
 
@@ -70,7 +85,7 @@ class MachineHarness {
   void Reopen() {
     machine_.reset();
     store_.reset();
-    auto store = Store::Open({.folder = folder_.path(), .memtable_bytes = 1 << 20}, [](auto) {});
+    auto store = Store::Open({.folder = folder_, .memtable_bytes = 1 << 20}, [](auto) {});
     SLUICE_CHECK(store.ok());
     store_ = *std::move(store);
     machine_ = std::make_unique<StateMachine>(*store_);
@@ -103,7 +118,8 @@ class MachineHarness {
   }
 
  private:
-  TemporaryFolder folder_;
+  std::optional<TemporaryFolder> own_folder_;
+  std::filesystem::path folder_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<StateMachine> machine_;
 };
