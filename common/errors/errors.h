@@ -45,7 +45,17 @@ namespace sluice {
   X(INCARNATION_CHANGED, kFailedPrecondition,                                                      \
     "The log was restored from a backup since: SeqIds may mean other records; metadata: "          \
     "incarnation")                                                                                 \
-  X(BEYOND_TAIL, kOutOfRange, "The start lies beyond the tail; metadata: tail_seq_id")             \
+  X(BEYOND_TAIL, kOutOfRange,                                                                      \
+    "The start, or the SeqId that a condition names, lies beyond the tail; metadata: tail_seq_id") \
+  X(PREDECESSOR_MISSING, kFailedPrecondition,                                                      \
+    "The append that was named as predecessor is not in, or is older than the dedupe window")      \
+  X(TAIL_MOVED, kAborted, "The tail is not the one that the push names; metadata: tail_seq_id")    \
+  X(IDS_CHANGED, kAborted,                                                                         \
+    "An id has a record after the SeqId that the push names; metadata: id, seq_id (the first), "   \
+    "tail_seq_id")                                                                                 \
+  X(OBSERVED_TOO_OLD, kFailedPrecondition,                                                         \
+    "More was written since the SeqId that the push names than is looked at, or some of it is "    \
+    "trimmed: read again; metadata: tail_seq_id, trim_seq_id")                                     \
   X(TRIMMED, kOutOfRange,                                                                          \
     "Some of the records asked for are no longer kept; metadata: first_seq_id (the first kept)")   \
   X(NOT_APPLIED, kFailedPrecondition,                                                              \

@@ -16,6 +16,11 @@ inline constexpr uint64_t kMaxMetadataStringBytes = 32 << 10;
 inline constexpr uint64_t kMaxDimension = 8192;
 inline constexpr uint64_t kMaxRecordsPerAppend = 10'000;
 inline constexpr uint64_t kMaxBytesPerAppend = 16 << 20;
+// Of the condition "none of these ids changed since": ids given, and how far back is looked.
+inline constexpr uint64_t kMaxConditionIds = 10'000;
+inline constexpr uint64_t kMaxConditionIdBytes = 1 << 20;
+inline constexpr uint64_t kMaxLookBackRecords = 10'000;
+inline constexpr uint64_t kMaxLookBackBytes = 16 << 20;
 
 struct LimitInfo {
   std::string_view name;
@@ -33,6 +38,11 @@ inline constexpr LimitInfo kLimits[] = {
     {"record.vector.dimension", kMaxDimension, "Components of a vector, at least 1"},
     {"append.records", kMaxRecordsPerAppend, "Records of an append, at least 1"},
     {"append.bytes", kMaxBytesPerAppend, "Bytes of the records of an append, as encoded"},
+    {"condition.ids", kMaxConditionIds, "Ids given to a push's condition"},
+    {"condition.ids.bytes", kMaxConditionIdBytes, "Their bytes together"},
+    {"condition.lookback.records", kMaxLookBackRecords,
+     "Records between a condition's since_seq_id and the tail"},
+    {"condition.lookback.bytes", kMaxLookBackBytes, "Their bytes together, as encoded"},
 };
 
 }  // namespace sluice

@@ -132,6 +132,16 @@ bool IsValid(const v1::OperationRecord& record) {
   }
 }
 
+bool IsValid(const v1::IdsUnchanged& condition) {
+  uint64_t bytes = 0;
+  for (const std::string& id : condition.ids()) {
+    if (id.empty() || id.size() > kMaxIdBytes) return false;
+    bytes += id.size();
+  }
+  return condition.ids_size() <= static_cast<int>(kMaxConditionIds) &&
+         bytes <= kMaxConditionIdBytes;
+}
+
 // The encoded size of all records, tags and lengths included.
 uint64_t EncodedBytes(const v1::PushLogsRequest& push) {
   v1::PushLogsRequest records;
@@ -150,6 +160,22 @@ std::string DifferenceInShape(const ScannedPush& scanned, const v1::PushLogsRequ
   if (scanned.collection_id != push.collection_id()) return "collection_id";
   if (scanned.request_id != push.request_id()) return "request_id";
   if (scanned.incarnation != push.incarnation()) return "incarnation";
+  if (scanned.predecessor_request_id != push.predecessor_request_id()) return "predecessor";
+  if (scanned.if_tail_seq_id.has_value() != push.has_if_tail_seq_id() ||
+      scanned.if_tail_seq_id.value_or(0) != push.if_tail_seq_id()) {
+    return "if_tail_seq_id";
+  }
+  if (scanned.if_ids_unchanged.has_value() != push.has_if_ids_unchanged()) {
+    return "if_ids_unchanged";
+  }
+  if (scanned.if_ids_unchanged) {
+    const auto& ids = push.if_ids_unchanged().ids();
+    if (scanned.if_ids_unchanged->since_seq_id != push.if_ids_unchanged().since_seq_id() ||
+        !std::equal(ids.begin(), ids.end(), scanned.if_ids_unchanged->ids.begin(),
+                    scanned.if_ids_unchanged->ids.end())) {
+      return "if_ids_unchanged";
+    }
+  }
   const RecordsShape& shape = scanned.shape;
   if (shape.count != static_cast<uint32_t>(push.records_size())) return "count";
   uint32_t dimension = 0;
@@ -162,6 +188,10 @@ std::string DifferenceInShape(const ScannedPush& scanned, const v1::PushLogsRequ
         one.records_size() != 1 ||
         one.records(0).SerializeAsString() != push.records(i).SerializeAsString()) {
       return "offsets";
+    }
+    if (IdOfRecord(scanned.records.substr(shape.offsets[i], end - shape.offsets[i])) !=
+        push.records(i).id()) {
+      return "id";
     }
     if (dimension == 0 && push.records(i).has_vector()) {
       dimension = push.records(i).vector().dimension();
@@ -181,6 +211,7 @@ bool ReferenceAccepts(const std::string& bytes) {
     return false;
   }
   if (EncodedBytes(push) > kMaxBytesPerAppend) return false;
+  if (!IsValid(push.if_ids_unchanged())) return false;
   std::set<uint32_t> dimensions;
   for (const v1::OperationRecord& record : push.records()) {
     if (!IsValid(record)) return false;

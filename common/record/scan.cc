@@ -11,6 +11,8 @@
 #include "common/record/fields.h"
 #include "common/record/limits.h"
 #include "common/record/record_scanner.h"
+#include "common/record/utf8.h"
+#include "common/record/wire.h"
 #include "sluice/v1/log.pb.h"
 
 namespace sluice {
@@ -64,6 +66,41 @@ absl::Status CheckNotEmpty(const RecordsShape& shape) {
   return shape.count > 0 ? absl::OkStatus() : InvalidField(Place{}, "records", "is empty");
 }
 
+absl::Status ScanIdsUnchanged(std::string_view bytes, ScannedPush::IdsUnchanged* condition) {
+  const Place place{.message = "if_ids_unchanged"};
+  Fields fields(bytes, place);
+  uint64_t total_bytes = 0;
+  while (!fields.done()) {
+    SLUICE_RETURN_IF_ERROR(fields.Next());
+    switch (fields.number()) {
+      case v1::IdsUnchanged::kSinceSeqIdFieldNumber:
+        SLUICE_RETURN_IF_ERROR(fields.Varint("since_seq_id", &condition->since_seq_id));
+        break;
+      case v1::IdsUnchanged::kIdsFieldNumber: {
+        std::string_view id;
+        SLUICE_RETURN_IF_ERROR(fields.Repeated(place, &id));
+        const std::string name = absl::StrCat("ids[", condition->ids.size(), "]");
+        if (id.empty() || id.size() > kMaxIdBytes) {
+          return InvalidField(place, name,
+                              absl::StrCat(id.size(), " bytes is not within 1..", kMaxIdBytes));
+        }
+        if (!IsValidUtf8(id)) return InvalidField(place, name, "is not valid UTF-8");
+        total_bytes += id.size();
+        condition->ids.push_back(id);
+        if (condition->ids.size() > kMaxConditionIds || total_bytes > kMaxConditionIdBytes) {
+          return InvalidField(place, "ids",
+                              absl::StrCat("more than ", kMaxConditionIds, " ids or ",
+                                           kMaxConditionIdBytes, " bytes of them"));
+        }
+        break;
+      }
+      default:
+        SLUICE_RETURN_IF_ERROR(fields.Unknown());
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status ScanPush(std::string_view message, ScannedPush* push) {
@@ -97,6 +134,19 @@ absl::Status ScanPush(std::string_view message, ScannedPush* push) {
       case PushLogsRequest::kIncarnationFieldNumber:
         SLUICE_RETURN_IF_ERROR(fields.Fixed64("incarnation", &push->incarnation));
         break;
+      case PushLogsRequest::kPredecessorRequestIdFieldNumber:
+        SLUICE_RETURN_IF_ERROR(
+            fields.Text("predecessor_request_id", UINT64_MAX, &push->predecessor_request_id));
+        break;
+      case PushLogsRequest::kIfTailSeqIdFieldNumber:
+        SLUICE_RETURN_IF_ERROR(fields.Varint("if_tail_seq_id", &push->if_tail_seq_id.emplace()));
+        break;
+      case PushLogsRequest::kIfIdsUnchangedFieldNumber: {
+        std::string_view condition;
+        SLUICE_RETURN_IF_ERROR(fields.Bytes("if_ids_unchanged", &condition));
+        SLUICE_RETURN_IF_ERROR(ScanIdsUnchanged(condition, &push->if_ids_unchanged.emplace()));
+        break;
+      }
       default:
         SLUICE_RETURN_IF_ERROR(fields.Unknown());
     }
@@ -127,6 +177,26 @@ absl::Status ScanRecords(std::string_view records, RecordsShape* shape) {
 }
 
 uint64_t IdHash64(std::string_view id) { return XXH3_64bits(id.data(), id.size()); }
+
+std::optional<std::string_view> IdOfRecord(std::string_view field) {
+  WireReader outer(field);
+  uint32_t number = 0;
+  WireType type = WireType::kVarint;
+  std::string_view record;
+  if (!outer.Tag(&number, &type) || type != WireType::kBytes || !outer.Bytes(&record)) {
+    return std::nullopt;
+  }
+  WireReader in(record);
+  while (!in.done() && in.Tag(&number, &type)) {
+    std::string_view id;
+    if (number == v1::OperationRecord::kIdFieldNumber && type == WireType::kBytes) {
+      if (in.Bytes(&id)) return id;
+      return std::nullopt;
+    }
+    if (!in.Skip(type)) return std::nullopt;
+  }
+  return std::nullopt;
+}
 
 Fingerprint FingerprintOf(std::string_view collection_id_bytes, std::string_view records) {
   const XXH128_hash_t hash =

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -35,6 +36,14 @@ struct ScannedPush {
   std::string_view collection_id;
   std::string_view request_id;
   uint64_t incarnation = 0;
+  std::string_view predecessor_request_id;
+  std::optional<uint64_t> if_tail_seq_id;
+  struct IdsUnchanged {
+    uint64_t since_seq_id = 0;
+    // Empty: those of the records.
+    std::vector<std::string_view> ids;
+  };
+  std::optional<IdsUnchanged> if_ids_unchanged;
   // The `records` fields as they came, tags and lengths included: what is stored, and what
   // `Append.records` is made of.
   std::string_view records;
@@ -47,7 +56,7 @@ struct ScannedPush {
 };
 
 // Scans a serialised sluice.v1.PushLogsRequest of `message`, which must outlive `push`; `push` must
-// be new. Whether collection_id and request_id are UUIDs is left to the caller. Unknown fields
+// be new. Whether collection_id and the request ids are UUIDs is left to the caller. Unknown fields
 // below 16 are refused: a later version may give them a meaning that must not be dropped. Higher
 // ones are ignored in the request and kept in records. On error `*push` is unspecified.
 absl::Status ScanPush(std::string_view message, ScannedPush* push);
@@ -58,6 +67,10 @@ absl::Status ScanRecords(std::string_view records, RecordsShape* shape);
 
 // The hash of ids in append headers: XXH3-64.
 uint64_t IdHash64(std::string_view id);
+
+// The id of a record that was scanned once, from its encoded `records` field; nullopt if the bytes
+// are no such field.
+std::optional<std::string_view> IdOfRecord(std::string_view field);
 
 // The fingerprint by which a repeated append is compared with the first: XXH3-128 of the records,
 // seeded with XXH3-64 of the collection.

@@ -27,6 +27,12 @@ class PushGenerator {
     push.set_collection_id(Text(4));
     if (OneIn(2)) push.set_request_id(Text(4));
     if (OneIn(2)) push.set_incarnation(random_());
+    if (OneIn(4)) push.set_predecessor_request_id(Text(4));
+    if (OneIn(4)) push.set_if_tail_seq_id(Below(300));
+    if (OneIn(4)) {
+      push.mutable_if_ids_unchanged()->set_since_seq_id(Below(300));
+      for (uint64_t i = Below(3); i > 0; --i) push.mutable_if_ids_unchanged()->add_ids(Text(4));
+    }
     const int count = static_cast<int>(Below(4) + (OneIn(50) ? 0 : 1));
     dimension_ = 1 + static_cast<uint32_t>(Below(6));
     for (int i = 0; i < count; ++i) Fill(push.add_records());

@@ -377,8 +377,71 @@ TEST_F(ScanTest, ARequestFieldGivenTwiceIsRefused) {
 TEST_F(ScanTest, ReservedFieldsAreRefused) {
   ExpectError(Scan(WithRawRecord(BytesField(7, "later"))),
               {Reason::INVALID_RECORD, "3", "", "records[3]: this version does not know field 7"});
-  ExpectError(Scan(request_.SerializeAsString() + BytesField(5, "later")),
-              {Reason::INVALID_REQUEST, "", "", "this version does not know field 5"});
+  ExpectError(Scan(request_.SerializeAsString() + BytesField(8, "later")),
+              {Reason::INVALID_REQUEST, "", "", "this version does not know field 8"});
+  ExpectError(Scan(request_.SerializeAsString() + BytesField(7, BytesField(3, "later"))),
+              {Reason::INVALID_REQUEST, "", "if_ids_unchanged",
+               "if_ids_unchanged: this version does not know field 3"});
+}
+
+// Conditions
+
+TEST_F(ScanTest, ConditionsAreDescribed) {
+  request_.set_predecessor_request_id("before");
+  request_.set_if_tail_seq_id(0);
+  request_.mutable_if_ids_unchanged()->set_since_seq_id(300);
+  request_.mutable_if_ids_unchanged()->add_ids("a");
+  request_.mutable_if_ids_unchanged()->add_ids("b");
+  const std::string message = request_.SerializeAsString();
+  ScannedPush push;
+  ASSERT_TRUE(ScanPush(message, &push).ok());
+  EXPECT_EQ(push.predecessor_request_id, "before");
+  EXPECT_EQ(push.if_tail_seq_id, 0u) << "0, the empty log, is a condition too";
+  ASSERT_TRUE(push.if_ids_unchanged);
+  EXPECT_EQ(push.if_ids_unchanged->since_seq_id, 300u);
+  EXPECT_THAT(push.if_ids_unchanged->ids, testing::ElementsAre("a", "b"));
+}
+
+TEST_F(ScanTest, IdsOfAConditionAreCheckedAsThoseOfRecords) {
+  auto& ids = *request_.mutable_if_ids_unchanged()->mutable_ids();
+  *ids.Add() = "good";
+  ids.Add();
+  ExpectError(Scan(request_.SerializeAsString()),
+              {Reason::INVALID_REQUEST, "", "if_ids_unchanged.ids[1]",
+               "if_ids_unchanged.ids[1]: 0 bytes is not within 1..512"});
+  ids[1] = std::string(513, 'x');
+  ExpectError(Scan(request_.SerializeAsString()),
+              {Reason::INVALID_REQUEST, "", "if_ids_unchanged.ids[1]", "513 bytes"});
+  ids[1] = "good too";
+  ExpectError(Scan(request_.SerializeAsString().append(BytesField(7, ""))),
+              {Reason::INVALID_REQUEST, "", "if_ids_unchanged", "is given twice"});
+  request_.clear_if_ids_unchanged();
+  ExpectError(Scan(request_.SerializeAsString().append(BytesField(7, BytesField(2, "\xff")))),
+              {Reason::INVALID_REQUEST, "", "if_ids_unchanged.ids[0]", "is not valid UTF-8"});
+}
+
+TEST_F(ScanTest, AConditionOfMoreIdsOrBytesThanAllowedIsRefused) {
+  auto& ids = *request_.mutable_if_ids_unchanged()->mutable_ids();
+  for (uint64_t i = 0; i < kMaxConditionIds; ++i) *ids.Add() = "x";
+  ExpectAccepted();
+  *ids.Add() = "x";
+  const Expected too_many{Reason::INVALID_REQUEST, "", "if_ids_unchanged.ids",
+                          "more than 10000 ids or 1048576 bytes of them"};
+  ExpectError(Scan(request_.SerializeAsString()), too_many);
+  ids.Clear();
+  for (uint64_t i = 0; i < kMaxConditionIdBytes / kMaxIdBytes; ++i) {
+    *ids.Add() = std::string(kMaxIdBytes, 'x');
+  }
+  ExpectAccepted();
+  *ids.Add() = "x";
+  ExpectError(Scan(request_.SerializeAsString()), too_many);
+}
+
+TEST_F(ScanTest, TheIdOfARecordIsFoundInItsField) {
+  const std::string field = BytesField(2, record().SerializeAsString());
+  EXPECT_EQ(IdOfRecord(field), "id3");
+  for (size_t n = 0; n < 6; ++n) EXPECT_EQ(IdOfRecord(field.substr(0, n)), std::nullopt) << n;
+  EXPECT_EQ(IdOfRecord(BytesField(2, "")), std::nullopt);
 }
 
 TEST_F(ScanTest, FreeFieldsOfARecordAreKept) {

@@ -40,9 +40,18 @@ absl::StatusOr<PushView> DecodePush(Decoder in, std::string_view records) {
   push.first_vector_record = in.Fixed<uint32_t>();
   push.records_crc32c = in.Fixed<uint32_t>();
   const auto records_bytes = in.Fixed<uint32_t>();
-  in.Bytes(4);
+  const auto conditions_bytes = in.Fixed<uint32_t>();
   push.tables = in.Bytes(kTableBytesPerRecord * size_t{push.count});
+  const std::string_view conditions = in.Bytes(conditions_bytes);
   if (!in.ok() || push.count == 0) return Malformed();
+  if (!conditions.empty()) {
+    auto parsed = std::make_unique<pb::PushConditions>();
+    if (!parsed->ParseFromArray(conditions.data(), static_cast<int>(conditions.size())) ||
+        (!parsed->predecessor().empty() && parsed->predecessor().size() != 16)) {
+      return Malformed();
+    }
+    push.conditions = std::move(parsed);
+  }
   push.records = records.empty() ? in.rest() : records;
   if (push.records.size() != records_bytes) return Malformed();
   push.collection = CollectionId(Uuid::FromBytes(collection));
@@ -50,20 +59,36 @@ absl::StatusOr<PushView> DecodePush(Decoder in, std::string_view records) {
   return push;
 }
 
+std::string EncodeConditions(const ScannedPush& push, const RequestId& predecessor) {
+  if (predecessor.is_nil() && !push.if_tail_seq_id && !push.if_ids_unchanged) return "";
+  pb::PushConditions conditions;
+  if (!predecessor.is_nil()) conditions.set_predecessor(std::string(predecessor.view()));
+  if (push.if_tail_seq_id) conditions.set_tail(*push.if_tail_seq_id);
+  if (push.if_ids_unchanged) {
+    pb::IdsUnchanged& unchanged = *conditions.mutable_ids_unchanged();
+    unchanged.set_since(push.if_ids_unchanged->since_seq_id);
+    for (const std::string_view id : push.if_ids_unchanged->ids) {
+      unchanged.add_ids(id.data(), id.size());
+    }
+  }
+  return conditions.SerializeAsString();
+}
+
 }  // namespace
 
 Command Command::Push(const CollectionId& collection, const RequestId& request_id,
                       Incarnation incarnation, const ScannedPush& push,
-                      std::shared_ptr<const void> owner) {
+                      std::shared_ptr<const void> owner, const RequestId& predecessor) {
   const RecordsShape& shape = push.shape;
   const size_t tables = kTableBytesPerRecord * shape.offsets.size();
   SLUICE_CHECK(shape.count > 0 && shape.offsets.size() == shape.count &&
                shape.id_hashes.size() == shape.count);
   const Fingerprint fingerprint = FingerprintOf(collection.view(), push.records);
+  const std::string conditions = EncodeConditions(push, predecessor);
   Command command;
   std::string& head = command.head_;
-  head.reserve(kFrameBytes + kPushHeaderBytes + tables);
-  PutFrame(&head, kTypePush, kPushHeaderBytes + tables + push.records.size());
+  head.reserve(kFrameBytes + kPushHeaderBytes + tables + conditions.size());
+  PutFrame(&head, kTypePush, kPushHeaderBytes + tables + conditions.size() + push.records.size());
   head.append(collection.view());
   head.append(request_id.view());
   PutFixed<uint64_t>(&head, incarnation.value);
@@ -74,9 +99,10 @@ Command Command::Push(const CollectionId& collection, const RequestId& request_i
   PutFixed<uint32_t>(&head, shape.first_vector_record);
   PutFixed<uint32_t>(&head, Crc32c(push.records));
   PutFixed<uint32_t>(&head, static_cast<uint32_t>(push.records.size()));
-  PutFixed<uint32_t>(&head, 0);
+  PutFixed<uint32_t>(&head, static_cast<uint32_t>(conditions.size()));
   head.append(reinterpret_cast<const char*>(shape.offsets.data()), 4 * shape.offsets.size());
   head.append(reinterpret_cast<const char*>(shape.id_hashes.data()), 8 * shape.id_hashes.size());
+  head.append(conditions);
   command.records_ = push.records;
   command.owner_ = std::move(owner);
   return command;
@@ -104,7 +130,7 @@ absl::StatusOr<CommandView> DecodeCommand(std::string_view head, std::string_vie
   if (type == kTypePush) {
     auto push = DecodePush(in, records);
     if (!push.ok()) return push.status();
-    view.change = *push;
+    view.change = *std::move(push);
     return view;
   }
   pb::Command& message = view.change.emplace<pb::Command>();

@@ -1,10 +1,11 @@
 // Commands: every change to a shard, as the journal keeps it.
 //
 // A command is a frame (length, type, the shard's time), then either a serialised pb::Command, or,
-// for a push, a fixed header, the tables of the records' offsets and id hashes, and the records'
-// bytes exactly as they came; README.md has the layout. The records are referred to, never copied:
-// from the request's buffer they go to the journal and into the store's batch. Applying works on
-// CommandView, which is the same whether the bytes come from a request or from the journal.
+// for a push, a fixed header, the tables of the records' offsets and id hashes, its conditions if
+// it has any, and the records' bytes exactly as they came; README.md has the layout. The records
+// are referred to, never copied: from the request's buffer they go to the journal and into the
+// store's batch. Applying works on CommandView, which is the same whether the bytes come from a
+// request or from the journal.
 //
 // Plain values; no thread-safety of their own.
 #pragma once
@@ -32,9 +33,10 @@ class Command {
   // An append. `request_id` nil: none given. `incarnation` 0: any. `push.records` must stay as it
   // is for as long as `owner` (or a copy of it) lives. Computes the checksum and the fingerprint of
   // the records.
+  // The conditions are those of `push`, and the predecessor (nil: none).
   static Command Push(const CollectionId& collection, const RequestId& request_id,
                       Incarnation incarnation, const ScannedPush& push,
-                      std::shared_ptr<const void> owner);
+                      std::shared_ptr<const void> owner, const RequestId& predecessor = {});
   // Anything else.
   explicit Command(const pb::Command& change);
 
@@ -67,6 +69,8 @@ struct PushView {
   // Little-endian: `count` offsets of 4 bytes, then `count` id hashes of 8. Stored in the append as
   // it is.
   std::string_view tables;
+  // Null: none.
+  std::unique_ptr<const pb::PushConditions> conditions;
   std::string_view records;
 };
 

@@ -15,6 +15,15 @@ constexpr int64_t kMaxAheadMs = 60'000;
 constexpr size_t kSweepRows = 256;
 constexpr int64_t kSweepEveryUs = 1'000'000;
 
+absl::StatusOr<pb::DedupeState> Parse(const std::string& row, const CollectionId& collection) {
+  pb::DedupeState state;
+  if (!state.ParseFromString(row)) {
+    return MakeError(Reason::LOG_CORRUPT, "a dedupe row cannot be read",
+                     {{"collection_id", collection.ToString()}});
+  }
+  return state;
+}
+
 }  // namespace
 
 absl::Status Dedupe::Advance() {
@@ -53,16 +62,28 @@ absl::StatusOr<std::optional<pb::DedupeState>> Dedupe::Find(const PushView& push
   }
   SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(DedupeKey(push.request_id)));
   if (!row) return std::nullopt;
-  pb::DedupeState first;
-  if (!first.ParseFromString(*row)) {
-    return MakeError(Reason::LOG_CORRUPT, "a dedupe row cannot be read",
-                     {{"collection_id", push.collection.ToString()}});
-  }
+  SLUICE_ASSIGN_OR_RETURN(const pb::DedupeState first, Parse(*row, push.collection));
   if (first.collection_id() != push.collection.view() ||
       Fingerprint{first.fingerprint_high(), first.fingerprint_low()} != push.fingerprint) {
     return MakeError(Reason::REQUEST_ID_REUSED, "this request_id came before with other content");
   }
   return first;
+}
+
+absl::Status Dedupe::CheckPredecessor(const RequestId& predecessor,
+                                      const CollectionId& collection) {
+  const auto missing = [](absl::string_view why) {
+    return MakeError(Reason::PREDECESSOR_MISSING, absl::StrCat("the predecessor ", why));
+  };
+  // A row behind the horizon may or may not be deleted yet: never look at it.
+  if (predecessor.unix_millis() < shard_.dedupe_horizon_ms()) {
+    return missing("is older than the dedupe window: whether it is in is no longer known");
+  }
+  SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(DedupeKey(predecessor)));
+  if (!row) return missing("is not in");
+  SLUICE_ASSIGN_OR_RETURN(const pb::DedupeState state, Parse(*row, collection));
+  if (state.collection_id() != collection.view()) return missing("is of another collection");
+  return absl::OkStatus();
 }
 
 void Dedupe::Remember(const PushView& push, SeqId first) {

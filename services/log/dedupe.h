@@ -27,6 +27,8 @@ class Dedupe {
   // What the first attempt was, if there was one; nullopt: this is the first. REQUEST_ID_EXPIRED,
   // REQUEST_ID_IN_FUTURE, REQUEST_ID_REUSED.
   absl::StatusOr<std::optional<pb::DedupeState>> Find(const PushView& push);
+  // PREDECESSOR_MISSING unless an append to `collection` with this request_id is in.
+  absl::Status CheckPredecessor(const RequestId& predecessor, const CollectionId& collection);
   void Remember(const PushView& push, SeqId first);
 
  private:

@@ -11,6 +11,7 @@
 #include <random>
 
 #include "absl/strings/escaping.h"
+#include "common/errors/errors.h"
 #include "services/log/journal.h"
 #include "services/log/machine_harness.h"
 #include "services/log/reader.h"
@@ -130,9 +131,24 @@ class RandomCommands {
                                Below(5) == 0 ? dimension : 0));
     }
     const RequestId request_id = Below(5) == 0 ? RequestId() : NewRequestId();
-    pushed_.push_back(PushOf(id, request_id, records));
+    pushed_.push_back(PushOf(id, request_id, records, Incarnation(0), Conditions(id)));
+    if (!request_id.is_nil()) last_request_id_ = request_id;
     if (pushed_.size() > 50) pushed_.pop_front();
     return pushed_.back();
+  }
+
+  // Of the last pushes' state, so that most hold; some name another collection's.
+  v1::PushLogsRequest Conditions(const CollectionId& id) {
+    v1::PushLogsRequest request;
+    const uint64_t tail = State(id).tail();
+    if (Below(6) == 0) request.set_if_tail_seq_id(tail - std::min(tail, Below(2)));
+    if (Below(6) == 0) request.set_predecessor_request_id(last_request_id_.ToString());
+    if (Below(4) == 0) {
+      auto& condition = *request.mutable_if_ids_unchanged();
+      condition.set_since_seq_id(tail - std::min(tail, Below(20)));
+      for (uint64_t i = Below(3); i > 0; --i) condition.add_ids("id" + std::to_string(Below(50)));
+    }
+    return request;
   }
 
   v1::Lease Lease(const CollectionId& id, v1::LeaseKind kind) {
@@ -222,6 +238,7 @@ class RandomCommands {
   MachineHarness& machine_;
   std::vector<CollectionId> ids_;
   std::deque<Command> pushed_;
+  RequestId last_request_id_;
 };
 
 // Applies `commands` in groups of random size; now and then flushes, or reopens without flushing
@@ -321,7 +338,8 @@ void ExpectSameRows(const std::map<std::string, std::string>& rows,
   EXPECT_EQ(rows.size(), other_rows.size());
 }
 
-// How often each kind of command was accepted, by its name; "push": pushes.
+// How often each kind of command was accepted, by its name; "push": pushes. How often one was
+// refused, by reason.
 using Accepted = std::map<std::string, int>;
 
 // Random commands, applied one by one; the same commands in other groups, with flushes and reopened
@@ -340,7 +358,11 @@ void TrySeed(uint32_t seed, int kills, Accepted* accepted) {
     Command command = i == 0 ? Command(configure) : random.Next();
     command.Stamp(first.time_us);
     commands.push_back(std::move(command));
-    const bool ok = first.ApplyStamped(std::span(commands).last(1)).front().ok();
+    const Result result = first.ApplyStamped(std::span(commands).last(1)).front();
+    const bool ok = result.ok();
+    if (const auto reason = ReasonOf(result.status())) {
+      ++(*accepted)[std::string(ReasonName(*reason))];
+    }
     const auto view = DecodeCommand(commands.back().head(), commands.back().records());
     const auto* change = std::get_if<pb::Command>(&view->change);
     if (ok) {
@@ -379,6 +401,10 @@ TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedKilledAndR
     EXPECT_GT(accepted[name], 0) << name << " was never accepted";
   }
   EXPECT_GT(accepted["push"], 100);
+  for (const Reason reason : {Reason::TAIL_MOVED, Reason::IDS_CHANGED, Reason::OBSERVED_TOO_OLD,
+                              Reason::PREDECESSOR_MISSING}) {
+    EXPECT_GT(accepted[std::string(ReasonName(reason))], 0) << ReasonName(reason);
+  }
   EXPECT_GT(accepted["commit"], 10);
 }
 

@@ -76,6 +76,32 @@ TEST(FormatTest, APushIsReadTheSameWhetherItsRecordsLieApartOrNot) {
   }
 }
 
+TEST(FormatTest, ConditionsOfVersion1StandBetweenTablesAndRecords) {
+  v1::PushLogsRequest request;
+  request.set_predecessor_request_id(kRequestId.ToString());
+  request.set_if_tail_seq_id(0);
+  request.mutable_if_ids_unchanged()->set_since_seq_id(300);
+  request.mutable_if_ids_unchanged()->add_ids("id");
+  const Command plain = PushOf(kCollection, {}, {Record("a", "x")});
+  const Command command =
+      PushOf(kCollection, {}, {Record("a", "x")}, Incarnation(0), std::move(request));
+  ASSERT_GT(command.head().size(), plain.head().size());
+  EXPECT_EQ(Hex(command.head().substr(plain.head().size())),
+            "0a10" + Hex(kRequestId.view()) + "1000" + "1a07" + "08ac02" + "12026964");
+  const std::string whole = std::string(command.head()) + std::string(command.records());
+  const auto view = DecodeCommand(whole, {});
+  ASSERT_TRUE(view.ok()) << view.status();
+  const auto& push = std::get<PushView>(view->change);
+  ASSERT_TRUE(push.conditions);
+  EXPECT_EQ(push.conditions->predecessor(), kRequestId.view());
+  EXPECT_TRUE(push.conditions->has_tail());
+  EXPECT_EQ(push.conditions->ids_unchanged().since(), 300);
+  EXPECT_EQ(push.records, command.records());
+  for (size_t n = 0; n < whole.size(); ++n) {
+    EXPECT_FALSE(DecodeCommand(std::string_view(whole).substr(0, n), {}).ok()) << n;
+  }
+}
+
 TEST(FormatTest, AMessageOfVersion1HasTheseBytesAndIsRead) {
   pb::Command message;
   message.mutable_trim()->set_collection_id(std::string(kCollection.view()));

@@ -75,6 +75,7 @@ Result LogMachine::Push(const PushView& push) {
       return answer;
     }
   }
+  SLUICE_RETURN_IF_ERROR(CheckConditions(push, *log));
   if (push.dimension != 0 && state.dimension() != 0 && push.dimension != state.dimension()) {
     return MakeError(Reason::DIMENSION_MISMATCH,
                      absl::StrCat("records[", push.first_vector_record, "].vector: dimension ",
@@ -99,7 +100,8 @@ Result LogMachine::Push(const PushView& push) {
   rows_.PutParts(AppendKey(log->id, last), parts);
   if (!push.request_id.is_nil()) dedupe_.Remember(push, first);
 
-  log->new_appends.push_back({first, push.count, now(), state.tail_bytes(), push.tables});
+  log->new_appends.push_back(
+      {first, push.count, now(), state.tail_bytes(), push.tables, push.records});
   if (state.tail() == state.applied()) state.set_oldest_unapplied_us(now());
   if (state.dimension() == 0) state.set_dimension(push.dimension);
   state.set_tail(last.value);

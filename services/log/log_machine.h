@@ -46,6 +46,11 @@ class LogMachine {
   Result Release(const pb::Release& command);
   Result CollectGarbage(const pb::CollectGarbage& command);
 
+  // What a push asks of the log (push_conditions.cc). PREDECESSOR_MISSING, TAIL_MOVED, IDS_CHANGED,
+  // OBSERVED_TOO_OLD, BEYOND_TAIL.
+  absl::Status CheckConditions(const PushView& push, const Log& log);
+  absl::Status CheckIdsUnchanged(const PushView& push, const Log& log);
+
   // COLLECTION_NOT_FOUND, COLLECTION_DELETED.
   absl::StatusOr<Log*> FindOpen(std::string_view collection_id);
   absl::Status CheckIncarnation(uint64_t incarnation) const;

@@ -26,11 +26,17 @@ class LogMachineTest : public testing::Test {
   }
 
   Result Push(const std::vector<v1::OperationRecord>& records, const RequestId& request_id = {},
-              Incarnation incarnation = Incarnation(0)) {
-    return machine_.Apply(PushOf(id_, request_id, records, incarnation));
+              Incarnation incarnation = Incarnation(0),
+              const v1::PushLogsRequest& conditions = {}) {
+    return machine_.Apply(PushOf(id_, request_id, records, incarnation, conditions));
   }
+  // Of the machine's time; Uuid::TimeOrdered would never go back behind what other tests asked for.
   RequestId NewRequestId(int64_t ahead_ms = 0) {
-    return RequestId(Uuid::TimeOrdered(machine_.time_us / kMs + ahead_ms));
+    const int64_t ms = machine_.time_us / kMs + ahead_ms;
+    RequestId id(Uuid::Random());
+    for (int i = 0; i < 6; ++i) id.bytes[i] = static_cast<uint8_t>(ms >> (40 - 8 * i));
+    id.bytes[6] = static_cast<uint8_t>(0x70 | (id.bytes[6] & 0xf));
+    return id;
   }
   pb::LogState State() { return *ReadLog(Snapshot(machine_.store()), id_); }
 

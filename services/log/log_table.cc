@@ -15,15 +15,13 @@ namespace {
 // Decoded logs kept between groups; a log is a few hundred bytes.
 constexpr size_t kMaxCached = 20'000;
 
-absl::Status Corrupt(const CollectionId& collection, SeqId seq_id, std::string_view what) {
+}  // namespace
+
+absl::Status LogCorrupt(const CollectionId& collection, SeqId seq_id, absl::string_view what) {
   return MakeError(
-      Reason::LOG_CORRUPT,
-      absl::StrCat("collection ", collection.ToString(), ": ",
-                   absl::string_view(what.data(), what.size())),
+      Reason::LOG_CORRUPT, absl::StrCat("collection ", collection.ToString(), ": ", what),
       {{"collection_id", collection.ToString()}, {"seq_id", absl::StrCat(seq_id.value)}});
 }
-
-}  // namespace
 
 absl::StatusOr<Log*> LogTable::Find(const CollectionId& collection) {
   if (const auto it = logs_.find(collection); it != logs_.end()) return it->second.get();
@@ -32,7 +30,7 @@ absl::StatusOr<Log*> LogTable::Find(const CollectionId& collection) {
   auto log = std::make_unique<Log>();
   log->id = collection;
   if (!log->state.ParseFromString(*row)) {
-    return Corrupt(collection, SeqId(0), "the log's state cannot be read");
+    return LogCorrupt(collection, SeqId(0), "the log's state cannot be read");
   }
   return logs_.emplace(collection, std::move(log)).first->second.get();
 }
@@ -80,7 +78,8 @@ absl::StatusOr<LogTable::Place> LogTable::Locate(const Log& log, SeqId seq_id) {
                    found = true;
                    return false;
                  }));
-  if (!found) return Corrupt(log.id, seq_id, absl::StrCat("record ", seq_id.value, " is damaged"));
+  if (!found)
+    return LogCorrupt(log.id, seq_id, absl::StrCat("record ", seq_id.value, " is damaged"));
   return place;
 }
 
@@ -94,7 +93,7 @@ absl::StatusOr<std::vector<v1::SegmentInfo>> LogTable::Segments(const Log& log) 
             segments.emplace_back().ParseFromArray(value.data(), static_cast<int>(value.size()));
         return readable;
       }));
-  if (!readable) return Corrupt(log.id, SeqId(0), "the list of segments cannot be read");
+  if (!readable) return LogCorrupt(log.id, SeqId(0), "the list of segments cannot be read");
   return segments;
 }
 

@@ -32,9 +32,13 @@ struct Log {
     uint64_t bytes_before = 0;
     // As in PushView.
     std::string_view tables;
+    std::string_view records;
   };
   std::vector<NewAppend> new_appends;
 };
+
+// LOG_CORRUPT, naming the collection and the SeqId.
+absl::Status LogCorrupt(const CollectionId& collection, SeqId seq_id, absl::string_view what);
 
 class LogTable {
  public:

@@ -55,6 +55,13 @@ class MachineHarness {
     return ApplyGroup(std::move(group)).front();
   }
 
+  // A group of one command, as it is.
+  Result ApplyView(const CommandView& command) {
+    Result result = machine_->Apply(command);
+    SLUICE_CHECK(machine_->Finish(JournalPosition(position() + 1), &moved).ok());
+    return result;
+  }
+
   // All at `time_us`.
   std::vector<Result> ApplyGroup(std::vector<Command> group) {
     for (Command& command : group) command.Stamp(time_us);

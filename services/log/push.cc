@@ -23,12 +23,10 @@ struct PushBuffer {
   ScannedPush push;
 };
 
-absl::StatusOr<RequestId> ParseRequestId(std::string_view text) {
+absl::StatusOr<RequestId> ParseRequestId(std::string_view text, std::string_view field) {
   if (text.empty()) return RequestId();
   const absl::StatusOr<Uuid> id = Uuid::Parse(text);
-  if (!id.ok() || id->version() != 7) {
-    return InvalidField("request_id", "not a UUIDv7");
-  }
+  if (!id.ok() || id->version() != 7) return InvalidField(field, "not a UUIDv7");
   return RequestId(*id);
 }
 
@@ -42,8 +40,12 @@ absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request) {
   ScannedPush& push = buffer->push;
   SLUICE_RETURN_IF_ERROR(ScanPush(message, &push));
   SLUICE_ASSIGN_OR_RETURN(const CollectionId collection, CheckCollectionId(push.collection_id));
-  SLUICE_ASSIGN_OR_RETURN(const RequestId request_id, ParseRequestId(push.request_id));
-  return Command::Push(collection, request_id, Incarnation(push.incarnation), push, buffer);
+  SLUICE_ASSIGN_OR_RETURN(const RequestId request_id,
+                          ParseRequestId(push.request_id, "request_id"));
+  SLUICE_ASSIGN_OR_RETURN(const RequestId predecessor,
+                          ParseRequestId(push.predecessor_request_id, "predecessor_request_id"));
+  return Command::Push(collection, request_id, Incarnation(push.incarnation), push, buffer,
+                       predecessor);
 }
 
 v1::PushLogsResponse ToResponse(const PushAnswer& answer) {

@@ -107,6 +107,35 @@ TEST_F(PushTest, WhatWasAcknowledgedIsThereAfterARestart) {  // invariant 1
   EXPECT_EQ(Text(*Describe(collection_)), before);
 }
 
+TEST_F(PushTest, AnAppendWhoseConditionDoesNotHoldIsRefusedWithTheStateOfTheLog) {
+  ASSERT_TRUE(Push(collection_, {UpsertOf("a"), UpsertOf("b")}).ok());
+  v1::PushLogsRequest request = RequestOf({UpsertOf("b")});
+  request.set_if_tail_seq_id(1);
+  ExpectPushRefused(request, Reason::TAIL_MOVED, {{"tail_seq_id", "2"}});
+  request.clear_if_tail_seq_id();
+  request.mutable_if_ids_unchanged()->set_since_seq_id(1);
+  ExpectPushRefused(request, Reason::IDS_CHANGED, {{"id", "b"}, {"seq_id", "2"}});
+  request.clear_if_ids_unchanged();
+  request.set_predecessor_request_id(NewRequestId());
+  ExpectPushRefused(request, Reason::PREDECESSOR_MISSING);
+  request.set_predecessor_request_id("no UUID");
+  ExpectPushRefused(request, Reason::INVALID_REQUEST, {{"field", "predecessor_request_id"}});
+}
+
+TEST_F(PushTest, AnAppendWhoseConditionsHoldIsIn) {
+  v1::PushLogsRequest first = RequestOf({UpsertOf("a")});
+  first.set_request_id(NewRequestId());
+  first.set_if_tail_seq_id(0);
+  ASSERT_TRUE(Push(first).ok());
+  v1::PushLogsRequest second = RequestOf({UpsertOf("a"), UpsertOf("b")});
+  second.set_predecessor_request_id(first.request_id());
+  second.set_if_tail_seq_id(1);
+  second.mutable_if_ids_unchanged()->set_since_seq_id(1);
+  const auto pushed = Push(second);
+  ASSERT_TRUE(pushed.ok()) << pushed.status();
+  EXPECT_EQ(pushed->tail_seq_id(), 3u);
+}
+
 TEST_F(PushTest, ARepeatedAppendGetsItsFirstSeqIds) {  // invariant 3
   v1::PushLogsRequest request = RequestOf({UpsertOf("a"), UpsertOf("b")});
   request.set_request_id(NewRequestId());

@@ -47,10 +47,10 @@ inline v1::OperationRecord Record(const std::string& id, const std::string& docu
   return record;
 }
 
+// `request`: conditions, if any; the other fields are filled in.
 inline Command PushOf(const CollectionId& collection, const RequestId& request_id,
                       const std::vector<v1::OperationRecord>& records,
-                      Incarnation incarnation = Incarnation(0)) {
-  v1::PushLogsRequest request;
+                      Incarnation incarnation = Incarnation(0), v1::PushLogsRequest request = {}) {
   request.set_collection_id(collection.ToString());
   for (const v1::OperationRecord& record : records) *request.add_records() = record;
   struct Owner {
@@ -61,7 +61,11 @@ inline Command PushOf(const CollectionId& collection, const RequestId& request_i
   owner->message = request.SerializeAsString();
   SLUICE_CHECK(ScanPush(owner->message, &owner->push).ok());
   const ScannedPush& push = owner->push;
-  return Command::Push(collection, request_id, incarnation, push, owner);
+  RequestId predecessor;
+  if (!push.predecessor_request_id.empty()) {
+    predecessor = RequestId(*Uuid::Parse(push.predecessor_request_id));
+  }
+  return Command::Push(collection, request_id, incarnation, push, owner, predecessor);
 }
 
 inline CollectionId NewCollectionId() { return CollectionId(Uuid::Random()); }
