@@ -58,6 +58,9 @@ class FaultyFiles : public FileSystem {
   absl::Status MakeFolder(const std::filesystem::path& folder) override {
     return machine_.MakeFolder(folder);
   }
+  absl::StatusOr<std::shared_ptr<void>> Lock(const std::filesystem::path& path) override {
+    return machine_.Lock(path);
+  }
   absl::StatusOr<std::vector<std::string>> List(const std::filesystem::path& folder) override {
     return machine_.List(folder);
   }

@@ -1,6 +1,7 @@
 #include "services/log/file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -138,6 +139,15 @@ class MachineFileSystem : public FileSystem {
     }
     absl::Status made = MakeFolder(folder.parent_path());
     return made.ok() ? MakeFolder(folder) : made;
+  }
+
+  absl::StatusOr<std::shared_ptr<void>> Lock(const std::filesystem::path& path) override {
+    auto fd =
+        std::make_shared<Descriptor>(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644));
+    if (fd->get() < 0) return Failed("open", path, errno);
+    if (::flock(fd->get(), LOCK_EX | LOCK_NB) == 0) return std::shared_ptr<void>(std::move(fd));
+    return absl::FailedPreconditionError(
+        absl::StrCat(path.string(), " is in use by another process"));
   }
 
   absl::StatusOr<std::vector<std::string>> List(const std::filesystem::path& folder) override {

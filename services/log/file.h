@@ -46,6 +46,10 @@ class FileSystem {
   virtual absl::Status SyncFolder(const std::filesystem::path& folder) = 0;
   // Makes the folder and those above it, durably.
   virtual absl::Status MakeFolder(const std::filesystem::path& folder) = 0;
+  // Holds the file, which is made if need be, against other processes for as long as the result
+  // lives. FAILED_PRECONDITION if another holds it. The kernel lets go when the process ends,
+  // however it ends.
+  virtual absl::StatusOr<std::shared_ptr<void>> Lock(const std::filesystem::path& path) = 0;
   // Names of the files in the folder.
   virtual absl::StatusOr<std::vector<std::string>> List(const std::filesystem::path& folder) = 0;
 };

@@ -62,11 +62,10 @@ TEST_F(LogNodeTest, ItsMetricsAreNamedByTheRulesAndCount) {
 // A group that is durable and cannot be applied keeps its proposer waiting until the shard stops.
 TEST_F(LogNodeTest, ItStopsWhileASequenceOfCommandsWaitsForAStoreThatCannotWrite) {
   const auto disk = std::make_shared<FullDisk>();
-  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
   const TemporaryFolder folder;
   ShardOptions options;
   options.folder = folder.path();
-  options.store.env = env.get();
+  options.store.files = disk;
   options.store.memtable_bytes = 128 << 10;
   LogMetrics metrics(*registry_);
   ServiceCore core(settings_, metrics);

@@ -1,14 +1,9 @@
 #include "services/log/shard.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <condition_variable>
-#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -91,29 +86,6 @@ absl::Status MarkFormat(const std::filesystem::path& folder, FileSystem& files) 
 
 }  // namespace
 
-// Holds the folder's LOCK file, so that no second process opens it. The kernel lets go when the
-// process ends, however it ends.
-class Shard::FolderLock {
- public:
-  static absl::StatusOr<std::unique_ptr<FolderLock>> Take(const std::filesystem::path& folder) {
-    const std::filesystem::path path = folder / "LOCK";
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd < 0) {
-      return absl::UnavailableError(
-          absl::StrCat("open ", path.string(), ": ", std::strerror(errno)));
-    }
-    std::unique_ptr<FolderLock> lock(new FolderLock(fd));
-    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return lock;
-    return absl::FailedPreconditionError(
-        absl::StrCat("the data folder ", folder.string(), " is in use by another process"));
-  }
-  ~FolderLock() { ::close(fd_); }
-
- private:
-  explicit FolderLock(int fd) : fd_(fd) {}
-  const int fd_;
-};
-
 Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
 
 absl::StatusOr<std::unique_ptr<Shard>> Shard::Open(ShardOptions options) {
@@ -135,16 +107,22 @@ absl::Status Shard::Start() {
   FileSystem& files = *options_.files;
   SLUICE_ASSIGN_OR_RETURN(const bool marked, CheckFormat(options_.folder, files));
   SLUICE_RETURN_IF_ERROR(files.MakeFolder(options_.folder));
-  SLUICE_ASSIGN_OR_RETURN(lock_, FolderLock::Take(options_.folder));
+  SLUICE_ASSIGN_OR_RETURN(lock_, files.Lock(options_.folder / "LOCK"));
   if (!marked) SLUICE_RETURN_IF_ERROR(MarkFormat(options_.folder, files));
 
   StoreOptions store = options_.store;
   store.folder = options_.folder / "store";
-  SLUICE_ASSIGN_OR_RETURN(store_, Store::Open(std::move(store), [this](JournalPosition) {
-                            const MutexLock lock(mutex_);
-                            persisted_moved_ = true;
-                            writer_wakes_.notify_one();
-                          }));
+  const auto on_persisted = [this](JournalPosition) {
+    const MutexLock lock(mutex_);
+    persisted_moved_ = true;
+    writer_wakes_.notify_one();
+  };
+  const auto on_failed = [this](const absl::Status& error) {
+    const MutexLock lock(mutex_);
+    flush_failure_ = error;
+    applier_wakes_.notify_one();
+  };
+  SLUICE_ASSIGN_OR_RETURN(store_, Store::Open(std::move(store), on_persisted, on_failed));
   machine_ = std::make_unique<StateMachine>(*store_);
   SLUICE_RETURN_IF_ERROR(machine_->Load());
 
@@ -404,12 +382,22 @@ void Shard::RunApplier() {
   bool applying = true;
   for (;;) {
     Group group;
+    absl::Status flush_failure;
     {
       const MutexLock lock(mutex_);
-      applier_wakes_.wait(mutex_, [this] { return !durable_.empty() || writer_done_; });
-      if (durable_.empty()) return;
-      group = std::move(durable_.front());
-      durable_.pop_front();
+      applier_wakes_.wait(mutex_, [this]() REQUIRES(mutex_) {
+        return !durable_.empty() || writer_done_ || !flush_failure_.ok();
+      });
+      flush_failure = std::exchange(flush_failure_, absl::OkStatus());
+      if (flush_failure.ok()) {
+        if (durable_.empty()) return;
+        group = std::move(durable_.front());
+        durable_.pop_front();
+      }
+    }
+    if (!flush_failure.ok()) {
+      (void)AwaitStore(flush_failure);
+      continue;
     }
     // Never one after a group that was left out.
     applying = applying && ApplyGroup(group);
@@ -465,7 +453,9 @@ bool Shard::AwaitStore(const absl::Status& error) {
     }
     recovered = store_->Recover().ok();
   }
-  SetFailure(&store_failure_, absl::OkStatus());
+  const MutexLock lock(mutex_);
+  store_failure_ = absl::OkStatus();
+  flush_failure_ = absl::OkStatus();
   return true;
 }
 

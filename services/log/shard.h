@@ -113,7 +113,6 @@ class Shard {
     size_t bytes = 0;
     std::chrono::nanoseconds journal{0};
   };
-  class FolderLock;
 
   explicit Shard(ShardOptions options);
   absl::Status Start();
@@ -141,7 +140,7 @@ class Shard {
   int64_t StampTime();
 
   const ShardOptions options_;
-  std::unique_ptr<FolderLock> lock_;
+  std::shared_ptr<void> lock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;       // writer thread
   std::unique_ptr<StateMachine> machine_;  // applier thread
@@ -166,6 +165,8 @@ class Shard {
   bool persisted_moved_ GUARDED_BY(mutex_) = false;
   absl::Status journal_failure_ GUARDED_BY(mutex_);
   absl::Status store_failure_ GUARDED_BY(mutex_);
+  // What RocksDB's threads met; the applier makes it store_failure_.
+  absl::Status flush_failure_ GUARDED_BY(mutex_);
 
   // By Start and Stop alone.
   std::thread writer_;

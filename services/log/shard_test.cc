@@ -273,9 +273,8 @@ TEST_F(ShardTest, AFailingJournalIsSaidHonestlyAndRecoversByItself) {
 // Invariant 9: nothing that was accepted is lost.
 TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
   const auto disk = std::make_shared<FullDisk>();
-  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
   ShardOptions options = SmallShard(folder_.path());
-  options.store.env = env.get();
+  options.store.files = disk;
   options.store.memtable_bytes = 128 << 10;
   options.max_inflight_bytes = 4 << 20;
   const auto shard = OpenShard(options);
@@ -302,9 +301,8 @@ TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
 // start.
 TEST_F(ShardTest, AShardWhoseStoreCannotWriteStopsAndLosesNothing) {
   const auto disk = std::make_shared<FullDisk>();
-  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
   ShardOptions options = SmallShard(folder_.path());
-  options.store.env = env.get();
+  options.store.files = disk;
   options.store.memtable_bytes = 128 << 10;
   options.max_inflight_bytes = 4 << 20;
   std::atomic<size_t> accepted = 0;

@@ -11,6 +11,7 @@
 #include "common/errors/errors.h"
 #include "services/log/command.pb.h"
 #include "services/log/keys.h"
+#include "services/log/store_files.h"
 
 namespace sluice::log {
 namespace {
@@ -87,6 +88,20 @@ class TrimFilter : public rocksdb::CompactionFilter {
   mutable SeqId trim_;
 };
 
+// Threads as everybody's; files and clock as the options say.
+class StoreEnv : public rocksdb::EnvWrapper {
+ public:
+  explicit StoreEnv(const StoreOptions& options)
+      : EnvWrapper(rocksdb::NewCompositeEnv(std::make_shared<StoreFiles>(
+            options.files ? options.files : rocksdb::FileSystem::Default()))) {
+    // RocksDB asks now the one, now the other.
+    file_system_ = target()->GetFileSystem();
+    system_clock_ = options.clock ? options.clock : rocksdb::SystemClock::Default();
+  }
+  static const char* kClassName() { return "SluiceStoreEnv"; }
+  const char* Name() const override { return kClassName(); }
+};
+
 }  // namespace
 
 class Store::TrimFilterFactory : public rocksdb::CompactionFilterFactory {
@@ -116,6 +131,12 @@ class Store::Listener : public rocksdb::EventListener {
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
     store_->blobs_.Wake();
   }
+  void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
+    // A compaction that met an I/O error is tried again by RocksDB; it holds nobody up.
+    const bool retried = reason == rocksdb::BackgroundErrorReason::kCompaction &&
+                         error->IsIOError() && !error->IsNoSpace();
+    if (!retried) store_->on_failed_(FromRocks(*error, store_->folder_.string()));
+  }
 
  private:
   Store* const store_;
@@ -136,15 +157,20 @@ absl::StatusOr<uint64_t> Store::ReadPersisted(rocksdb::DB* db) {
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(
-    StoreOptions options, std::function<void(JournalPosition)> on_persisted) {
+    StoreOptions options, std::function<void(JournalPosition)> on_persisted,
+    std::function<void(const absl::Status&)> on_failed) {
   std::unique_ptr<Store> store(new Store);
   store->folder_ = options.folder;
   store->on_persisted_ = std::move(on_persisted);
+  store->on_failed_ = std::move(on_failed);
   const auto filter_db = std::make_shared<std::atomic<rocksdb::DB*>>(nullptr);
 
   // README.md says why for each.
   rocksdb::Options db;
-  if (options.env) db.env = options.env;
+  store->env_ = std::make_unique<StoreEnv>(options);
+  db.env = store->env_.get();
+  // The shard calls Recover: RocksDB 7.8.3 never closes while its own attempts go on.
+  db.max_bgerror_resume_count = 0;
   db.create_if_missing = true;
   db.paranoid_checks = true;
   db.max_background_flushes = 1;
@@ -189,8 +215,6 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   table.format_version = 5;
   db.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
 
-  std::error_code error;
-  std::filesystem::create_directories(options.folder, error);
   rocksdb::DB* raw = nullptr;
   SLUICE_RETURN_IF_ERROR(FromRocks(rocksdb::DB::Open(db, options.folder.string(), &raw),
                                    absl::StrCat("opening ", options.folder.string())));
@@ -213,7 +237,11 @@ absl::Status Store::Write(rocksdb::WriteBatch* batch) {
   return FromRocks(db_->Write(options, batch), folder_.string());
 }
 
-absl::Status Store::Recover() { return FromRocks(db_->Resume(), folder_.string()); }
+absl::Status Store::Recover() {
+  SLUICE_RETURN_IF_ERROR(FromRocks(db_->Resume(), folder_.string()));
+  // Resume forgets the error of a flush, but does not repeat it.
+  return Flush();
+}
 
 absl::Status Store::Flush() {
   return FromRocks(db_->Flush(rocksdb::FlushOptions()), folder_.string());

@@ -8,6 +8,8 @@
 #pragma once
 
 #include <rocksdb/db.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/system_clock.h>
 
 #include <atomic>
 #include <filesystem>
@@ -29,8 +31,9 @@ struct StoreOptions {
   // One memtable; up to three are in memory.
   uint64_t memtable_bytes = 32 << 20;
   uint64_t block_cache_bytes = 32 << 20;
-  // Null: the file system of the machine. Not owned.
-  rocksdb::Env* env = nullptr;
+  // Null: the machine's own.
+  std::shared_ptr<rocksdb::FileSystem> files;
+  std::shared_ptr<rocksdb::SystemClock> clock;
 };
 
 class Store;
@@ -79,10 +82,11 @@ class Snapshot::Iterator {
 
 class Store {
  public:
-  // Creates the folder if need be. `on_persisted` is called on a thread of RocksDB's after each
-  // flush.
+  // Creates the folder if need be. Called on threads of RocksDB's: `on_persisted` after each flush,
+  // `on_failed` when a flush has failed: from then on nothing is persisted until Recover succeeds.
   static absl::StatusOr<std::unique_ptr<Store>> Open(
-      StoreOptions options, std::function<void(JournalPosition)> on_persisted);
+      StoreOptions options, std::function<void(JournalPosition)> on_persisted,
+      std::function<void(const absl::Status&)> on_failed = [](const absl::Status&) {});
   ~Store();
 
   // The applied position as of the last flush.
@@ -93,7 +97,8 @@ class Store {
   // Applier only. After an error nothing of the batch is visible; writing goes on once Recover
   // succeeds.
   absl::Status Write(rocksdb::WriteBatch* batch);
-  // Tries to leave the state that a failed flush or compaction put RocksDB into.
+  // Tries to leave the state that a failed flush or compaction put RocksDB into, and to persist
+  // what was written. OK: it could.
   absl::Status Recover();
 
   // Persists everything written so far.
@@ -117,9 +122,12 @@ class Store {
 
   std::filesystem::path folder_;
   std::function<void(JournalPosition)> on_persisted_;
+  std::function<void(const absl::Status&)> on_failed_;
   std::atomic<uint64_t> persisted_{0};
   // Woken by threads of db_'s, which therefore goes first.
   BlobCollector blobs_;
+  // Before the database, so that it goes after it.
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
 };
 

@@ -1,0 +1,131 @@
+#include "services/log/store_files.h"
+
+#include <utility>
+
+namespace sluice::log {
+namespace {
+
+using rocksdb::IODebugContext;
+using rocksdb::IOOptions;
+using rocksdb::IOStatus;
+using rocksdb::Slice;
+
+IOStatus Retryable(IOStatus status) {
+  // What is not there will not be there the next time either.
+  if (status.IsIOError() && !status.IsPathNotFound()) status.SetRetryable(true);
+  return status;
+}
+
+class WritableFile : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  using FSWritableFileOwnerWrapper::FSWritableFileOwnerWrapper;
+
+  IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Append(data, options, debug));
+  }
+  IOStatus Append(const Slice& data, const IOOptions& options,
+                  const rocksdb::DataVerificationInfo& verification,
+                  IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Append(data, options, verification, debug));
+  }
+  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
+                            IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::PositionedAppend(data, offset, options, debug));
+  }
+  IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
+                            const rocksdb::DataVerificationInfo& verification,
+                            IODebugContext* debug) override {
+    return Retryable(
+        FSWritableFileOwnerWrapper::PositionedAppend(data, offset, options, verification, debug));
+  }
+  IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Truncate(size, options, debug));
+  }
+  IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Close(options, debug));
+  }
+  IOStatus Flush(const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Flush(options, debug));
+  }
+  IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Sync(options, debug));
+  }
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::Fsync(options, debug));
+  }
+  IOStatus RangeSync(uint64_t offset, uint64_t bytes, const IOOptions& options,
+                     IODebugContext* debug) override {
+    return Retryable(FSWritableFileOwnerWrapper::RangeSync(offset, bytes, options, debug));
+  }
+};
+
+class ReadableFile : public rocksdb::FSRandomAccessFileOwnerWrapper {
+ public:
+  using FSRandomAccessFileOwnerWrapper::FSRandomAccessFileOwnerWrapper;
+
+  IOStatus Read(uint64_t offset, size_t n, const IOOptions& options, Slice* result, char* scratch,
+                IODebugContext* debug) const override {
+    return Retryable(
+        FSRandomAccessFileOwnerWrapper::Read(offset, n, options, result, scratch, debug));
+  }
+};
+
+class Folder : public rocksdb::FSDirectoryWrapper {
+ public:
+  using FSDirectoryWrapper::FSDirectoryWrapper;
+
+  IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
+    return Retryable(FSDirectoryWrapper::Fsync(options, debug));
+  }
+  IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* debug,
+                               const rocksdb::DirFsyncOptions& what) override {
+    return Retryable(FSDirectoryWrapper::FsyncWithDirOptions(options, debug, what));
+  }
+};
+
+}  // namespace
+
+IOStatus StoreFiles::NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
+                                     std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                     IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSWritableFile> opened;
+  IOStatus status = target()->NewWritableFile(path, options, &opened, debug);
+  if (status.IsIOError() && !status.IsNoSpace() && options.use_direct_writes) {
+    rocksdb::FileOptions buffered = options;
+    buffered.use_direct_writes = false;
+    status = target()->NewWritableFile(path, buffered, &opened, debug);
+  }
+  if (status.ok()) *file = std::make_unique<WritableFile>(std::move(opened));
+  return Retryable(std::move(status));
+}
+
+IOStatus StoreFiles::NewRandomAccessFile(const std::string& path,
+                                         const rocksdb::FileOptions& options,
+                                         std::unique_ptr<rocksdb::FSRandomAccessFile>* file,
+                                         IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSRandomAccessFile> opened;
+  IOStatus status = target()->NewRandomAccessFile(path, options, &opened, debug);
+  if (status.IsIOError() && options.use_direct_reads) {
+    rocksdb::FileOptions buffered = options;
+    buffered.use_direct_reads = false;
+    status = target()->NewRandomAccessFile(path, buffered, &opened, debug);
+  }
+  if (status.ok()) *file = std::make_unique<ReadableFile>(std::move(opened));
+  return Retryable(std::move(status));
+}
+
+IOStatus StoreFiles::NewDirectory(const std::string& path, const IOOptions& options,
+                                  std::unique_ptr<rocksdb::FSDirectory>* folder,
+                                  IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSDirectory> opened;
+  IOStatus status = target()->NewDirectory(path, options, &opened, debug);
+  if (status.ok()) *folder = std::make_unique<Folder>(std::move(opened));
+  return Retryable(std::move(status));
+}
+
+IOStatus StoreFiles::RenameFile(const std::string& from, const std::string& to,
+                                const IOOptions& options, IODebugContext* debug) {
+  return Retryable(target()->RenameFile(from, to, options, debug));
+}
+
+}  // namespace sluice::log
