@@ -26,12 +26,6 @@ constexpr milliseconds kReadinessInterval(200);
 constexpr int kGrpcShareOfDrain = 10;
 
 constexpr int kSecond = 1000;
-constexpr int kKeepaliveMs = 30 * kSecond;
-constexpr int kKeepaliveTimeoutMs = 10 * kSecond;
-// Clients connect anew this often (gRPC adds a tenth of jitter), so that they find servers that
-// were added since. Streams that last longer than the grace are cut, and resume.
-constexpr int kMaxConnectionAgeMs = 30 * 60 * kSecond;
-constexpr int kMaxConnectionAgeGraceMs = 5 * 60 * kSecond;
 constexpr int kMaxStreamsPerConnection = 1000;
 
 // Extensions that every gRPC server built in this process has.
@@ -46,16 +40,20 @@ void InstallExtensions() {
   });
 }
 
-void ConfigureConnections(grpc::ServerBuilder& builder) {
+void ConfigureConnections(const ServerSettings& settings, grpc::ServerBuilder& builder) {
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.SetMaxSendMessageSize(kMaxMessageBytes);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
-  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  const auto add_millis = [&builder](const char* name, uint64_t millis) {
+    builder.AddChannelArgument(name, static_cast<int>(millis));
+  };
+  add_millis(GRPC_ARG_KEEPALIVE_TIME_MS, settings.keepalive_ms);
+  add_millis(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, settings.keepalive_timeout_ms);
   // Clients may keep an idle stream or connection alive as often as that.
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 5 * kSecond);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS, kMaxConnectionAgeMs);
-  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS, kMaxConnectionAgeGraceMs);
+  add_millis(GRPC_ARG_MAX_CONNECTION_AGE_MS, settings.max_connection_age_seconds * kSecond);
+  add_millis(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+             settings.max_connection_age_grace_seconds * kSecond);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreamsPerConnection);
   // Without this two servers share a port, each with some of the connections, and neither says so.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -77,6 +75,16 @@ void ServerSettings::Declare(Settings& settings, std::string default_grpc_addres
                "Where /metrics, /livez and /readyz listen, HOST:PORT");
   settings.Add("server.drain_ms", &drain_ms, 20'000, 100, 3'600'000,
                "Longest orderly stop after SIGTERM; keep it below the orchestrator's grace period");
+  settings.Add(
+      "server.keepalive_ms", &keepalive_ms, 30'000, 100, 3'600'000,
+      "A connection on which nothing came for this long is asked whether it is still there");
+  settings.Add("server.keepalive_timeout_ms", &keepalive_timeout_ms, 10'000, 100, 600'000,
+               "A connection that does not answer for this long is closed, with its calls");
+  settings.Add("server.max_connection_age_seconds", &max_connection_age_seconds, 1800, 1, 2'000'000,
+               "Clients are told to connect anew after this long, more or less by a tenth, so that "
+               "they find new servers");
+  settings.Add("server.max_connection_age_grace_seconds", &max_connection_age_grace_seconds, 300, 1,
+               2'000'000, "Calls that still run this long after that are cut; streams resume");
   settings.AddChoice("server.log_format", &log_format, "text", {"text", "json"},
                      "Form of log lines: key=value text, or JSON");
   settings.AddChoice("server.log_level", &log_level, "info", {"debug", "info", "warning", "error"},
@@ -109,7 +117,7 @@ absl::Status Server::Listen(std::string_view program, const ServerSettings& sett
   InstallExtensions();
   info_ = std::make_unique<InfoService>(program);
   grpc::ServerBuilder builder;
-  ConfigureConnections(builder);
+  ConfigureConnections(settings, builder);
   builder.RegisterService(info_.get());
   for (Component* component : components_) component->Register(builder);
   int port = 0;

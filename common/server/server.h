@@ -58,6 +58,10 @@ struct ServerSettings {
   std::string grpc_address;
   std::string http_address;
   uint64_t drain_ms = 0;
+  uint64_t keepalive_ms = 30'000;
+  uint64_t keepalive_timeout_ms = 10'000;
+  uint64_t max_connection_age_seconds = 1800;
+  uint64_t max_connection_age_grace_seconds = 300;
   std::string log_format;
   std::string log_level;
 
