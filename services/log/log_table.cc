@@ -1,6 +1,8 @@
 #include "services/log/log_table.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
@@ -12,8 +14,11 @@
 namespace sluice::log {
 namespace {
 
-// Decoded logs kept between groups; a log is a few hundred bytes.
-constexpr size_t kMaxCached = 20'000;
+// Decoded logs kept between groups; a log is about a KiB. And what is kept of others as bytes, with
+// what an entry costs beside them.
+constexpr size_t kMaxDecoded = 10'000;
+constexpr size_t kMaxEncodedBytes = 32 << 20;
+constexpr size_t kEncodedEntryBytes = 100;
 
 }  // namespace
 
@@ -25,23 +30,42 @@ absl::Status LogCorrupt(const CollectionId& collection, SeqId seq_id, absl::stri
 
 absl::StatusOr<Log*> LogTable::Find(const CollectionId& collection) {
   if (const auto it = logs_.find(collection); it != logs_.end()) return it->second.get();
-  SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(LogKey(collection)));
-  if (!row) return nullptr;
+  SLUICE_ASSIGN_OR_RETURN(std::unique_ptr<Log> log, Load(collection));
+  return log ? Keep(std::move(log)) : nullptr;
+}
+
+absl::StatusOr<std::unique_ptr<Log>> LogTable::Load(const CollectionId& collection) {
+  std::optional<std::string> value;
+  if (const auto it = encoded_.find(collection); it != encoded_.end()) {
+    value = std::move(it->second);
+    encoded_bytes_ -= value->size() + kEncodedEntryBytes;
+    encoded_.erase(it);
+  } else {
+    SLUICE_ASSIGN_OR_RETURN(value, rows_.Get(LogKey(collection)));
+  }
+  if (!value) return nullptr;
   auto log = std::make_unique<Log>();
   log->id = collection;
-  if (!log->state.ParseFromString(*row)) {
+  if (!log->state.ParseFromString(*value)) {
     return LogCorrupt(collection, SeqId(0), "the log's state cannot be read");
   }
-  return logs_.emplace(collection, std::move(log)).first->second.get();
+  return log;
+}
+
+Log* LogTable::Keep(std::unique_ptr<Log> log) {
+  const CollectionId id = log->id;
+  const auto [it, added] = logs_.emplace(id, std::move(log));
+  SLUICE_CHECK(added);
+  loaded_.push_back(id);
+  return it->second.get();
 }
 
 Log* LogTable::Create(const CollectionId& collection) {
   auto log = std::make_unique<Log>();
   log->id = collection;
-  const auto [it, added] = logs_.emplace(collection, std::move(log));
-  SLUICE_CHECK(added);
-  Touch(*it->second);
-  return it->second.get();
+  Log* const kept = Keep(std::move(log));
+  Touch(*kept);
+  return kept;
 }
 
 void LogTable::Touch(Log& log) {
@@ -114,13 +138,33 @@ void LogTable::EndGroup() {
   }
   touched_.clear();
   moved_.clear();
-  if (logs_.size() > kMaxCached) logs_.clear();
+  Evict();
+}
+
+void LogTable::Evict() {
+  for (; logs_.size() > kMaxDecoded; loaded_.pop_front()) {
+    const auto it = logs_.find(loaded_.front());
+    std::string& value = encoded_[it->first];
+    it->second->state.AppendToString(&value);
+    encoded_bytes_ += value.size() + kEncodedEntryBytes;
+    encoded_order_.push_back(it->first);
+    logs_.erase(it);
+  }
+  // One that was decoded again since has left its place in the order behind.
+  while (encoded_bytes_ > kMaxEncodedBytes || encoded_order_.size() > 2 * encoded_.size() + 1000) {
+    const auto it = encoded_.find(encoded_order_.front());
+    encoded_order_.pop_front();
+    if (it == encoded_.end()) continue;
+    encoded_bytes_ -= it->second.size() + kEncodedEntryBytes;
+    encoded_.erase(it);
+  }
 }
 
 void LogTable::Discard() {
   touched_.clear();
   moved_.clear();
   logs_.clear();
+  loaded_.clear();
 }
 
 }  // namespace sluice::log

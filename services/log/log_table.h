@@ -1,9 +1,12 @@
-// The logs that a group touches, decoded; those touched lately stay so. Part of the log machine;
-// applier thread only.
+// The logs that a group touches, decoded. Those touched lately stay so; those touched before them
+// are kept as bytes, a fifth as large, so that writing very many collections in turn reads no
+// tables; all others take no memory. Part of the log machine; applier thread only.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -70,8 +73,19 @@ class LogTable {
   void Discard();
 
  private:
+  // Null if there is no such log.
+  absl::StatusOr<std::unique_ptr<Log>> Load(const CollectionId& collection);
+  Log* Keep(std::unique_ptr<Log> log);
+  // Makes room: decoded logs become bytes, and bytes go, the oldest first.
+  void Evict();
+
   Rows& rows_;
   absl::flat_hash_map<CollectionId, std::unique_ptr<Log>> logs_;
+  std::deque<CollectionId> loaded_;
+  // Of logs that are not in logs_: the values of their rows.
+  absl::flat_hash_map<CollectionId, std::string> encoded_;
+  std::deque<CollectionId> encoded_order_;
+  size_t encoded_bytes_ = 0;
   std::vector<Log*> touched_;
   std::vector<Log*> moved_;
 };

@@ -137,18 +137,26 @@ absl::StatusOr<CollectionPage> ListCollections(const Snapshot& snapshot, std::st
 
 absl::StatusOr<std::vector<v1::Collection>> ListUnsettledCollections(const Snapshot& snapshot) {
   std::vector<v1::Collection> unsettled;
-  // Those that are DELETED have no name any more.
-  const std::string prefix = TypePrefix(RowType::kName);
-  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  // Both are in the order of their ids, so that each is read once, from one end to the other.
+  const std::string catalog = TypePrefix(RowType::kCollection);
+  const std::string all_logs = TypePrefix(RowType::kLog);
+  auto it = snapshot.Scan(catalog, PrefixEnd(catalog));
+  auto log = snapshot.Scan(all_logs, PrefixEnd(all_logs));
   for (; it.Valid(); it.Next()) {
-    if (it.value().size() != 16)
-      return MakeError(Reason::LOG_CORRUPT, "a name's row cannot be read");
     SLUICE_ASSIGN_OR_RETURN(v1::Collection collection,
-                            ReadCollection(snapshot, CollectionId(Uuid::FromBytes(it.value()))));
-    if (collection.state() != v1::COLLECTION_STATE_ACTIVE) {
-      unsettled.push_back(std::move(collection));
+                            Parse<v1::Collection>(it.value(), "a collection's row"));
+    if (collection.state() == v1::COLLECTION_STATE_DELETED) continue;
+    if (collection.state() == v1::COLLECTION_STATE_ACTIVE) {
+      const auto id = CollectionOfKey(it.key());
+      while (log.Valid() && CollectionOfKey(log.key()) < id) log.Next();
+      if (!log.Valid() || CollectionOfKey(log.key()) != id) continue;
+      SLUICE_ASSIGN_OR_RETURN(const pb::LogState state,
+                              Parse<pb::LogState>(log.value(), "a log's state"));
+      if (state.settings_version() >= collection.version()) continue;
     }
+    unsettled.push_back(std::move(collection));
   }
+  SLUICE_RETURN_IF_ERROR(log.status());
   SLUICE_RETURN_IF_ERROR(it.status());
   return unsettled;
 }

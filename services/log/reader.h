@@ -54,8 +54,8 @@ struct CollectionPage {
 absl::StatusOr<CollectionPage> ListCollections(const Snapshot& snapshot, std::string_view tenant,
                                                std::string_view database, std::string_view after,
                                                size_t limit);
-// Those that a crash may have left half created or half deleted. Reads the whole catalog: for
-// start-up.
+// Those that a crash may have left half created or half deleted, or whose log does not have their
+// newest settings. Reads the whole catalog: for start-up.
 absl::StatusOr<std::vector<v1::Collection>> ListUnsettledCollections(const Snapshot& snapshot);
 
 }  // namespace sluice::log

@@ -74,23 +74,6 @@ absl::StatusOr<v1::Collection> FinishDelete(Shard& shard, const v1::Collection& 
   return ProposeToCatalog(shard, command);
 }
 
-absl::Status SettleActive(Shard& shard) {
-  std::string after;
-  do {
-    const Snapshot snapshot(shard.store());
-    SLUICE_ASSIGN_OR_RETURN(CollectionPage page, ListCollections(snapshot, "", "", after, 1000));
-    for (const v1::Collection& collection : page.collections) {
-      const CollectionId id(Uuid::Parse(collection.id()).value_or(Uuid()));
-      SLUICE_ASSIGN_OR_RETURN(const pb::LogState log, ReadLog(snapshot, id));
-      if (log.settings_version() < collection.version()) {
-        SLUICE_RETURN_IF_ERROR(UpdateLog(shard, collection));
-      }
-    }
-    after = std::move(page.next);
-  } while (!after.empty());
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::StatusOr<v1::Collection> Settle(Shard& shard, const v1::Collection& collection) {
@@ -121,7 +104,7 @@ absl::Status SettleAll(Shard& shard) {
                 {{"collection_id", collection.id()},
                  {"state", v1::CollectionState_Name(collection.state())}});
   }
-  return SettleActive(shard);
+  return absl::OkStatus();
 }
 
 }  // namespace sluice::log
