@@ -105,6 +105,7 @@ Command Command::Push(const CollectionId& collection, const RequestId& request_i
   head.append(conditions);
   command.records_ = push.records;
   command.owner_ = std::move(owner);
+  command.collection_ = collection;
   return command;
 }
 

@@ -48,12 +48,21 @@ class Command {
   std::string_view records() const { return records_; }
   size_t bytes() const { return head_.size() + records_.size(); }
 
+  // Of a push; nil for anything else.
+  const CollectionId& collection() const { return collection_; }
+  // The memory that is held until the command is answered: its bytes, and what its maker says that
+  // stays in place beside them.
+  size_t held_bytes() const { return bytes() + held_beside_; }
+  void HoldsBeside(size_t bytes) { held_beside_ = bytes; }
+
  private:
   Command() = default;
 
   std::string head_;
   std::string_view records_;
   std::shared_ptr<const void> owner_;
+  CollectionId collection_;
+  size_t held_beside_ = 0;
 };
 
 // A push, as applying reads it. All views point into the command's bytes.

@@ -59,7 +59,8 @@ void Housekeeping::Run(const std::stop_token& stop) {
   for (int turn = 0; !stop.stop_requested(); ++turn) {
     SettleCatalog();
     Warn("due trims cannot be read", ProposeTrims());
-    core_.metrics.SetShard(*core_.shard, core_.streams.count(), core_.claims.waiting());
+    core_.metrics.SetShard(*core_.shard, core_.claims.waiting());
+    core_.metrics.SetStreams(core_.streams.count(), core_.streams.held_bytes());
     if (turn % kTurnsBetweenLag == 0) Warn("the lag cannot be read", MeasureLag());
     last_turn_.store(Clock::now());
     std::unique_lock lock(mutex);

@@ -12,6 +12,9 @@
 namespace sluice::log {
 namespace {
 
+// Compaction takes seconds to change anything.
+constexpr std::chrono::milliseconds kBacklogRetry{1000};
+
 absl::StatusOr<CollectionId> IdFromBytes(std::string_view bytes) {
   if (bytes.size() != 16) {
     return MakeError(Reason::INVALID_REQUEST, "collection_id is not a UUID",
@@ -88,9 +91,11 @@ Result LogMachine::Push(const PushView& push) {
                                    ? state.settings().max_backlog_bytes()
                                    : kDefaultMaxBacklogBytes;
   if (UnappliedBytes(state) + push.records.size() > max_backlog) {
-    return MakeError(Reason::BACKLOG,
-                     absl::StrCat("collection ", log->id.ToString(), " has ", UnappliedBytes(state),
-                                  " bytes that are not applied yet, of at most ", max_backlog));
+    return MakeRetryableError(
+        Reason::BACKLOG,
+        absl::StrCat("collection ", log->id.ToString(), " has ", UnappliedBytes(state),
+                     " bytes that are not applied yet, of at most ", max_backlog),
+        kBacklogRetry);
   }
 
   const SeqId first(state.tail() + 1);

@@ -50,6 +50,10 @@ LogMetrics::LogMetrics(Registry& r)
                    "Pushes answered, by code, reason and outcome. Alert on outcome UNKNOWN, and "
                    "on a share of RESOURCE_EXHAUSTED that lasts.")),
       pushes_ok_(pushes_.Add({{"code", "OK"}, {"reason", ""}, {"outcome", "IN"}})),
+      overloads_(
+          Counters(r, "sluice_log_push_overloads_total",
+                   "Pushes refused with OVERLOADED, by whose limit of bytes in flight it was: "
+                   "collection, node, store. Alert on node and store: collection is one's storm.")),
       duplicates_(OneCounter(r, "sluice_log_push_duplicates_total",
                              "Pushes that had been appended by an earlier attempt.")),
       push_records_(OneCounter(r, "sluice_log_push_records_total", "Records appended.")),
@@ -98,6 +102,9 @@ LogMetrics::LogMetrics(Registry& r)
                           "Shards that refuse writes because the disk fails or is full. Alert on "
                           "anything but 0.")),
       streams_(OneGauge(r, "sluice_log_open_streams", "Subscriptions and views that are open.")),
+      stream_bytes_(OneGauge(r, "sluice_log_stream_bytes",
+                             "Messages that their consumers have not taken. Near the limit, "
+                             "messages get smaller.")),
       waiting_claims_(OneGauge(r, "sluice_log_waiting_claims", "Claims that wait for work.")),
       lag_records_(OneGauge(r, "sluice_log_lag_records",
                             "Records, of all collections, that the segments do not reflect yet.")),
@@ -123,6 +130,9 @@ void LogMetrics::Pushed(uint32_t records, size_t bytes, bool duplicate,
 
 void LogMetrics::PushFailed(const absl::Status& error) {
   const auto reason = ReasonOf(error);
+  if (reason == Reason::OVERLOADED) {
+    overloads_.Add({{"limit", ErrorMetadata(error, "limit")}}).Increment();
+  }
   pushes_
       .Add({{"code", CodeName(error)},
             {"reason", reason ? std::string(ReasonName(*reason)) : ""},
@@ -154,14 +164,18 @@ void LogMetrics::Committed(std::string_view kind, const absl::Status& status) {
   commits_.Add({{"kind", std::string(kind)}, {"result", ReasonOrCode(status)}}).Increment();
 }
 
-void LogMetrics::SetShard(const Shard& shard, size_t streams, size_t waiting_claims) {
+void LogMetrics::SetShard(const Shard& shard, size_t waiting_claims) {
   inflight_bytes_.Set(static_cast<double>(shard.InflightBytes()));
   journal_bytes_.Set(static_cast<double>(shard.JournalBytes()));
   store_bytes_.Set(static_cast<double>(shard.store().DiskBytes()));
   memtable_bytes_.Set(static_cast<double>(shard.store().MemtableBytes()));
   read_only_.Set(shard.Writable().ok() ? 0 : 1);
-  streams_.Set(static_cast<double>(streams));
   waiting_claims_.Set(static_cast<double>(waiting_claims));
+}
+
+void LogMetrics::SetStreams(size_t count, uint64_t held_bytes) {
+  streams_.Set(static_cast<double>(count));
+  stream_bytes_.Set(static_cast<double>(held_bytes));
 }
 
 void LogMetrics::SetLag(const Lag& total, const std::vector<LagOf>& worst) {

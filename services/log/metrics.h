@@ -47,13 +47,16 @@ class LogMetrics {
   void Committed(std::string_view kind, const absl::Status& status);
 
   // What the node looks at every so often.
-  void SetShard(const Shard& shard, size_t streams, size_t waiting_claims);
+  void SetShard(const Shard& shard, size_t waiting_claims);
+  // Open streams, and what their messages hold.
+  void SetStreams(size_t count, uint64_t held_bytes);
   // `worst`: few, the longest lag first.
   void SetLag(const Lag& total, const std::vector<LagOf>& worst);
 
  private:
   prometheus::Family<prometheus::Counter>& pushes_;
   prometheus::Counter& pushes_ok_;
+  prometheus::Family<prometheus::Counter>& overloads_;
   prometheus::Counter& duplicates_;
   prometheus::Counter& push_records_;
   prometheus::Counter& push_bytes_;
@@ -74,6 +77,7 @@ class LogMetrics {
   prometheus::Gauge& memtable_bytes_;
   prometheus::Gauge& read_only_;
   prometheus::Gauge& streams_;
+  prometheus::Gauge& stream_bytes_;
   prometheus::Gauge& waiting_claims_;
   prometheus::Gauge& lag_records_;
   prometheus::Gauge& lag_bytes_;

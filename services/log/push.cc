@@ -32,7 +32,9 @@ absl::StatusOr<RequestId> ParseRequestId(std::string_view text, std::string_view
 
 absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request) {
   auto buffer = std::make_shared<PushBuffer>();
-  if (!request.DumpToSingleSlice(&buffer->bytes).ok()) {
+  // Gathered into one piece if it came in several: those stay until the call ends.
+  const bool gathered = !request.TrySingleSlice(&buffer->bytes).ok();
+  if (gathered && !request.DumpToSingleSlice(&buffer->bytes).ok()) {
     return MakeError(Reason::MALFORMED_REQUEST, "the request's bytes cannot be read");
   }
   const std::string_view message(reinterpret_cast<const char*>(buffer->bytes.begin()),
@@ -44,8 +46,10 @@ absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request) {
                           ParseRequestId(push.request_id, "request_id"));
   SLUICE_ASSIGN_OR_RETURN(const RequestId predecessor,
                           ParseRequestId(push.predecessor_request_id, "predecessor_request_id"));
-  return Command::Push(collection, request_id, Incarnation(push.incarnation), push, buffer,
-                       predecessor);
+  Command command = Command::Push(collection, request_id, Incarnation(push.incarnation), push,
+                                  buffer, predecessor);
+  if (gathered) command.HoldsBeside(request.Length());
+  return command;
 }
 
 v1::PushLogsResponse ToResponse(const PushAnswer& answer) {

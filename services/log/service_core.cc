@@ -17,7 +17,7 @@ ServiceCore::ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log
       reads(settings.read_threads, settings.read_max_waiting),
       commands(kCommandThreads, kMaxWaitingCommands),
       watchers(reads),
-      streams(settings.max_streams),
+      streams(settings.max_streams, settings.max_held_bytes),
       claims(*this, settings.max_waiting_claims),
       view_time(settings.view_seconds) {}
 

@@ -26,6 +26,8 @@ void LogSettings::Declare(server::Settings& s) {
   s.Add("log.push.max_inflight_bytes", &max_inflight_bytes, 64 * kMiB, 2 * kMaxBytesPerAppend,
         16 * kGiB,
         "Bytes of commands accepted and not answered yet; more are refused with OVERLOADED.");
+  s.Add("log.push.max_inflight_collection_bytes", &max_inflight_collection_bytes, 16 * kMiB, kMiB,
+        16 * kGiB, "The same for the pushes of each collection.");
   s.Add("log.dedupe_window_seconds", &dedupe_window_seconds, 15 * 60, 1, kDay,
         "How long an append's request_id is remembered; older ones are refused.");
   s.Add("log.grace_seconds", &grace_seconds, 60 * 60, 0, 30 * kDay,
@@ -41,6 +43,8 @@ void LogSettings::Declare(server::Settings& s) {
         "How long a view is kept for its reader; one that takes longer is ended with OVERLOADED.");
   s.Add("log.subscribe.max_streams", &max_streams, 10'000, 1, 1'000'000,
         "Subscriptions and views open at a time; more are refused with OVERLOADED.");
+  s.Add("log.subscribe.max_held_bytes", &max_held_bytes, 64 * kMiB, kMiB, 16 * kGiB,
+        "Messages of all streams that their consumers have not read; near it they get smaller.");
   s.Add("log.claim.max_waiting", &max_waiting_claims, 10'000, 1, 1'000'000,
         "Claims that wait for work; more are refused with OVERLOADED.");
 }
@@ -52,7 +56,8 @@ ShardOptions LogSettings::Shard() const {
   options.max_group_bytes = journal_group_bytes;
   options.store.memtable_bytes = memtable_bytes;
   options.store.block_cache_bytes = block_cache_bytes;
-  options.max_inflight_bytes = max_inflight_bytes;
+  options.max_inflight = {.node_bytes = max_inflight_bytes,
+                          .collection_bytes = max_inflight_collection_bytes};
   options.dedupe_window = std::chrono::seconds(dedupe_window_seconds);
   options.grace = std::chrono::seconds(grace_seconds);
   options.trim_delay = std::chrono::seconds(trim_delay_seconds);

@@ -16,6 +16,7 @@ struct LogSettings {
   uint64_t memtable_bytes = 0;
   uint64_t block_cache_bytes = 0;
   uint64_t max_inflight_bytes = 0;
+  uint64_t max_inflight_collection_bytes = 0;
   uint64_t dedupe_window_seconds = 0;
   uint64_t grace_seconds = 0;
   uint64_t trim_delay_seconds = 0;
@@ -24,6 +25,7 @@ struct LogSettings {
   uint64_t read_max_waiting = 0;
   uint64_t view_seconds = 0;
   uint64_t max_streams = 0;
+  uint64_t max_held_bytes = 0;
   uint64_t max_waiting_claims = 0;
 
   // Sets the defaults. `this` must outlive `settings`.

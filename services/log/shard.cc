@@ -24,7 +24,6 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kFormat = 1;
 constexpr char kFormatPrefix[] = "sluice-log ";
-constexpr milliseconds kOverloadedRetry{50};
 constexpr milliseconds kReadOnlyRetry{500};
 // The store is flushed, so that the journal can be cut, when it is as large as this many files (or
 // memtables, if they are larger): commands that change next to nothing never fill a memtable.
@@ -32,7 +31,7 @@ constexpr uint64_t kMaxJournalFiles = 8;
 // What a proposal costs beside its bytes.
 constexpr uint64_t kProposalBytes = 256;
 
-uint64_t CostOf(const Command& command) { return command.bytes() + kProposalBytes; }
+uint64_t CostOf(const Command& command) { return command.held_bytes() + kProposalBytes; }
 
 int64_t MicrosSinceBoot() {
   timespec now{};
@@ -86,7 +85,8 @@ absl::Status MarkFormat(const std::filesystem::path& folder, FileSystem& files) 
 
 }  // namespace
 
-Shard::Shard(ShardOptions options) : options_(std::move(options)) {}
+Shard::Shard(ShardOptions options)
+    : options_(std::move(options)), admission_(options_.max_inflight) {}
 
 absl::StatusOr<std::unique_ptr<Shard>> Shard::Open(ShardOptions options) {
   if (!options.clock) options.clock = MonotonicWallClock();
@@ -195,20 +195,16 @@ absl::Status Shard::Writable() const {
 }
 
 void Shard::Propose(Command command, Callback done) {
-  const uint64_t cost = CostOf(command);
+  const Clock::time_point now = Clock::now();
   absl::Status refusal;
   {
     const MutexLock lock(mutex_);
     refusal = RefusalLocked();
-    const uint64_t inflight = inflight_bytes_.load(std::memory_order_relaxed);
-    if (refusal.ok() && inflight > 0 && inflight + cost > options_.max_inflight_bytes) {
-      refusal = MakeRetryableError(
-          Reason::OVERLOADED, absl::StrCat(inflight, " bytes are waiting to be written already"),
-          kOverloadedRetry);
+    if (refusal.ok()) {
+      refusal = admission_.Take(command.collection(), CostOf(command), store_->slow(), now);
     }
     if (refusal.ok()) {
-      inflight_bytes_.fetch_add(cost, std::memory_order_relaxed);
-      waiting_.push_back({std::move(command), std::move(done)});
+      waiting_.Add({std::move(command), std::move(done)}, now);
       writer_wakes_.notify_one();
       return;
     }
@@ -290,7 +286,7 @@ void Shard::RunWriter() {
   std::deque<Proposal> left;
   {
     const MutexLock lock(mutex_);
-    left.swap(waiting_);
+    left = waiting_.TakeAll();
     writer_done_ = true;
     applier_wakes_.notify_one();
   }
@@ -302,14 +298,10 @@ void Shard::RunWriter() {
 }
 
 Shard::Group Shard::NextGroup() {
+  ProposalQueue::Group taken = waiting_.TakeGroup(options_.max_group_bytes, Clock::now());
   Group group;
-  while (!waiting_.empty()) {
-    const size_t bytes = waiting_.front().command.bytes();
-    if (!group.proposals.empty() && group.bytes + bytes > options_.max_group_bytes) break;
-    group.bytes += bytes;
-    group.proposals.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-  }
+  group.proposals = std::move(taken.proposals);
+  group.bytes = taken.bytes;
   return group;
 }
 
@@ -357,8 +349,9 @@ bool Shard::AwaitJournal() {
   Group refused;
   {
     const MutexLock lock(mutex_);
-    for (Proposal& proposal : waiting_) refused.proposals.push_back(std::move(proposal));
-    waiting_.clear();
+    for (Proposal& proposal : waiting_.TakeAll()) {
+      refused.proposals.push_back(std::move(proposal));
+    }
   }
   Answer(refused, WithOutcome(MakeRetryableError(Reason::READ_ONLY,
                                                  absl::StrCat("the log cannot write: ",
@@ -430,13 +423,12 @@ bool Shard::ApplyGroup(Group& group) {
   stats.journal = group.journal;
   stats.commands = group.proposals.size();
   stats.bytes = group.bytes;
-  uint64_t cost = 0;
+  // Before the answers, so that a subscriber does not wait for those of the whole group.
+  if (options_.on_moved && !moved.empty()) options_.on_moved(moved);
   for (size_t i = 0; i < results.size(); ++i) {
-    cost += CostOf(group.proposals[i].command);
     group.proposals[i].done(std::move(results[i]));
   }
-  inflight_bytes_.fetch_sub(cost, std::memory_order_relaxed);
-  if (options_.on_moved && !moved.empty()) options_.on_moved(moved);
+  GiveBack(group);
   if (options_.on_group) options_.on_group(stats);
   return true;
 }
@@ -465,12 +457,15 @@ void Shard::SetFailure(absl::Status* failure, absl::Status error) {
 }
 
 void Shard::Answer(Group& group, const absl::Status& error) {
-  uint64_t cost = 0;
-  for (Proposal& proposal : group.proposals) {
-    cost += CostOf(proposal.command);
-    proposal.done(error);
+  for (Proposal& proposal : group.proposals) proposal.done(error);
+  GiveBack(group);
+}
+
+void Shard::GiveBack(const Group& group) {
+  const Clock::time_point now = Clock::now();
+  for (const Proposal& proposal : group.proposals) {
+    admission_.GiveBack(proposal.command.collection(), CostOf(proposal.command), now);
   }
-  inflight_bytes_.fetch_sub(cost, std::memory_order_relaxed);
 }
 
 }  // namespace sluice::log

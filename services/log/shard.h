@@ -20,14 +20,15 @@
 #include <thread>
 #include <vector>
 
-#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "common/base/mutex.h"
+#include "services/log/admission.h"
 #include "services/log/command.h"
 #include "services/log/file.h"
 #include "services/log/journal.h"
+#include "services/log/proposal_queue.h"
 #include "services/log/state_machine.h"
 #include "services/log/store.h"
 
@@ -48,7 +49,7 @@ struct ShardOptions {
   uint64_t journal_file_bytes = 64 << 20;
   StoreOptions store;  // `folder` is set by the shard
   // Proposals beyond are refused with OVERLOADED.
-  uint64_t max_inflight_bytes = 64 << 20;
+  Admission::Limits max_inflight;
   // A group is closed at this size (but takes at least one command).
   uint64_t max_group_bytes = 8 << 20;
   std::chrono::milliseconds seal_after{100};
@@ -64,8 +65,8 @@ struct ShardOptions {
   // the time that went by since, suspended or not.
   std::function<int64_t()> clock;
 
-  // Both are called on the applier thread, after the group's answers; they must not block or
-  // propose-and-wait.
+  // Both are called on the applier thread, the first before the group's answers (what moved can be
+  // read), the second after them; they must not block or propose-and-wait.
   std::function<void(std::span<const LogPositions>)> on_moved;
   std::function<void(const GroupStats&)> on_group;
 };
@@ -78,7 +79,7 @@ class Shard {
   // Stops if need be.
   ~Shard();
 
-  using Callback = absl::AnyInvocable<void(Result)>;
+  using Callback = decltype(Proposal::done);
   // `done` is called once: on the applier thread when the command was applied, or on any thread,
   // perhaps before this returns, when it was not.
   void Propose(Command command, Callback done);
@@ -99,14 +100,10 @@ class Shard {
   // the clock's speed until the clock has caught up, so that leases still end and work still comes
   // due. What due and garbage rows are compared with.
   int64_t Now() const;
-  uint64_t InflightBytes() const { return inflight_bytes_.load(std::memory_order_relaxed); }
+  uint64_t InflightBytes() const { return admission_.bytes(); }
   uint64_t JournalBytes() const { return journal_bytes_.load(std::memory_order_relaxed); }
 
  private:
-  struct Proposal {
-    Command command;
-    Callback done;
-  };
   struct Group {
     JournalPosition position;
     std::vector<Proposal> proposals;
@@ -137,6 +134,7 @@ class Shard {
   void SetFailure(absl::Status* failure, absl::Status error);
   absl::Status RefusalLocked() const REQUIRES(mutex_);
   void Answer(Group& group, const absl::Status& error);
+  void GiveBack(const Group& group);
   int64_t StampTime();
 
   const ShardOptions options_;
@@ -152,13 +150,14 @@ class Shard {
   uint64_t flushed_at_bytes_ = 0;
   // Of the last group stamped.
   std::atomic<int64_t> time_us_{0};
-  std::atomic<uint64_t> inflight_bytes_{0};
   std::atomic<uint64_t> journal_bytes_{0};
+
+  Admission admission_;
 
   mutable Mutex mutex_;
   CondVar writer_wakes_;
   CondVar applier_wakes_;
-  std::deque<Proposal> waiting_ GUARDED_BY(mutex_);
+  ProposalQueue waiting_ GUARDED_BY(mutex_);
   std::deque<Group> durable_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool writer_done_ GUARDED_BY(mutex_) = false;

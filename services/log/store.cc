@@ -137,6 +137,10 @@ class Store::Listener : public rocksdb::EventListener {
                          error->IsIOError() && !error->IsNoSpace();
     if (!retried) store_->on_failed_(FromRocks(*error, store_->folder_.string()));
   }
+  void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {
+    store_->slow_.store(info.condition.cur != rocksdb::WriteStallCondition::kNormal,
+                        std::memory_order_relaxed);
+  }
 
  private:
   Store* const store_;
@@ -176,6 +180,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   db.max_background_flushes = 1;
   db.max_background_compactions = 2;
   db.max_open_files = 512;
+  db.advise_random_on_open = false;
   db.use_direct_io_for_flush_and_compaction = true;
   db.compaction_readahead_size = 2 << 20;
   db.bytes_per_sync = 1 << 20;

@@ -101,6 +101,9 @@ class Store {
   // what was written. OK: it could.
   absl::Status Recover();
 
+  // Whether writes are slowed down or stopped until a flush or a compaction has caught up.
+  bool slow() const { return slow_.load(std::memory_order_relaxed); }
+
   // Persists everything written so far.
   absl::Status Flush();
   // The same, without waiting for it.
@@ -124,6 +127,7 @@ class Store {
   std::function<void(JournalPosition)> on_persisted_;
   std::function<void(const absl::Status&)> on_failed_;
   std::atomic<uint64_t> persisted_{0};
+  std::atomic<bool> slow_{false};
   // Woken by threads of db_'s, which therefore goes first.
   BlobCollector blobs_;
   // Before the database, so that it goes after it.

@@ -1,12 +1,17 @@
 #include "services/log/streams.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "common/errors/errors.h"
+#include "services/log/wire.h"
 
 namespace sluice::log {
 namespace {
+
+constexpr uint64_t kLeastMessageBytes = 16 << 10;
+constexpr uint64_t kShareOfRoom = 16;
 
 class Refusal final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
  public:
@@ -53,6 +58,15 @@ void Streams::AwaitEnd(std::chrono::steady_clock::time_point deadline) {
   changed_.wait_until(mutex_, deadline, [this] { return streams_.empty(); });
 }
 
+size_t Streams::MessageBytes() const {
+  const uint64_t held = held_bytes();
+  const uint64_t room = max_held_bytes_ - std::min(held, max_held_bytes_);
+  // A share of what is left, so that the limit is approached and not overrun.
+  return std::clamp<uint64_t>(room / kShareOfRoom, kLeastMessageBytes, kMaxMessageBytes);
+}
+
+Stream::~Stream() { parts_.streams.LetGo(held_bytes_); }
+
 void Stream::Begin() {
   alive_ = shared_from_this();
   if (const absl::Status added = parts_.streams.Add(this); !added.ok()) return EndWith(added);
@@ -70,12 +84,34 @@ void Stream::BeginDrain() {
 }
 
 void Stream::OnWriteDone(bool ok) {
-  if (!ok) return EndWith(absl::CancelledError("the caller is gone"));
+  std::optional<Action> next;
+  bool ended = false;
+  bool step = false;
   {
     MutexLock lock(mutex_);
-    state_ = State::kRunning;
+    writing_ = false;
+    message_.Clear();
+    held_bytes_ -= writing_bytes_;
+    parts_.streams.LetGo(writing_bytes_);
+    cancelled_ = cancelled_ || !ok;
+    // The step that is being taken sees what happened.
+    if (state_ == State::kRunning) return;
+    next.swap(ahead_);
+    ended = cancelled_;
+    if (auto* write = next ? std::get_if<Write>(&*next) : nullptr; write && !ended) {
+      BeginWriting(*write);
+      step = write->more;
+    } else {
+      step = !next;
+    }
+    if (step) state_ = State::kRunning;
   }
-  Schedule();
+  if (ended) return EndWith(absl::CancelledError("the caller is gone"));
+  if (const auto* end = next ? std::get_if<Ended>(&*next) : nullptr) return EndWith(end->status);
+  // gRPC may be done with the stream as soon as the message is gone.
+  const auto stream = shared_from_this();
+  if (auto* write = next ? std::get_if<Write>(&*next) : nullptr) Send(std::move(*write));
+  if (step) Schedule();
 }
 
 void Stream::OnCancel() {
@@ -94,34 +130,62 @@ void Stream::OnDone() {
 }
 
 void Stream::Schedule() {
-  if (!parts_.pool.Run([stream = shared_from_this()] { stream->Run(); })) {
-    EndWith(MakeError(Reason::DRAINING, "the log is stopping"));
-  }
+  if (parts_.pool.Run([stream = shared_from_this()] { stream->Run(); })) return;
+  Do(Ended{MakeError(Reason::DRAINING, "the log is stopping")});
 }
 
 void Stream::Run() {
   for (;;) {
-    bool cancelled = false;
     {
       MutexLock lock(mutex_);
       drain_news_ = false;
-      cancelled = cancelled_;
     }
-    if (cancelled) return EndWith(absl::CancelledError("cancelled by the caller"));
-
-    Action action = Step();
-    if (auto* write = std::get_if<Write>(&action)) {
-      {
-        MutexLock lock(mutex_);
-        state_ = State::kWriting;
-      }
-      message_.Swap(&write->message);
-      StartWrite(&message_);
-      return;
-    }
-    if (const auto* ended = std::get_if<Ended>(&action)) return EndWith(ended->status);
-    if (StartWaiting(std::get<Wait>(action))) return;
+    if (!Do(Step())) return;
   }
+}
+
+bool Stream::Do(Action action) {
+  auto* const write = std::get_if<Write>(&action);
+  bool cancelled = false;
+  {
+    MutexLock lock(mutex_);
+    if (write) {
+      held_bytes_ += write->message.Length();
+      parts_.streams.Hold(write->message.Length());
+    }
+    cancelled = cancelled_;
+    if (writing_) {
+      state_ = State::kIdle;
+      if (!std::holds_alternative<Wait>(action)) ahead_ = std::move(action);
+      return false;
+    }
+    if (write && !cancelled) {
+      BeginWriting(*write);
+      if (!write->more) state_ = State::kIdle;
+    }
+  }
+  if (cancelled) {
+    EndWith(absl::CancelledError("cancelled by the caller"));
+    return false;
+  }
+  if (const auto* ended = std::get_if<Ended>(&action)) {
+    EndWith(ended->status);
+    return false;
+  }
+  if (!write) return !StartWaiting(std::get<Wait>(action));
+  const bool more = write->more;
+  Send(std::move(*write));
+  return more;
+}
+
+void Stream::BeginWriting(const Write& write) {
+  writing_ = true;
+  writing_bytes_ = write.message.Length();
+}
+
+void Stream::Send(Write write) {
+  message_.Swap(&write.message);
+  StartWrite(&message_);
 }
 
 bool Stream::StartWaiting(const Wait& wait) {

@@ -1,6 +1,7 @@
 // Streams of messages to one caller each: subscriptions and views. A stream takes one step at a
-// time, on the pool: write a message, wait for the log to move, or finish. It holds at most the
-// message that is on its way, so a slow consumer costs that much and delays nobody.
+// time, on the pool: write a message, wait for the log to move, or finish. Where more is known to
+// follow, the next message is made while one is on its way. So a stream holds two messages at most;
+// a slow consumer costs that much and delays nobody.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -29,12 +30,23 @@ class Stream;
 // The streams of a node. Thread-safe.
 class Streams {
  public:
-  explicit Streams(size_t max) : max_(max) {}
+  // At most `max` streams. Together their messages hold about `max_held_bytes`; see MessageBytes.
+  Streams(size_t max, uint64_t max_held_bytes) : max_(max), max_held_bytes_(max_held_bytes) {}
 
   // OVERLOADED beyond `max`; DRAINING.
   absl::Status Add(Stream* stream);
   void Remove(Stream* stream);
   size_t count() const;
+
+  // How large a message may be made at the moment: less where many consumers do not read theirs. So
+  // they all together hold little more than the limit.
+  size_t MessageBytes() const;
+  // Whether a message may be made while another one is on its way.
+  bool MayWorkAhead() const { return held_bytes() < max_held_bytes_ / 2; }
+  // Of messages that were made and did not leave yet.
+  uint64_t held_bytes() const { return held_bytes_.load(std::memory_order_relaxed); }
+  void Hold(size_t bytes) { held_bytes_.fetch_add(bytes, std::memory_order_relaxed); }
+  void LetGo(size_t bytes) { held_bytes_.fetch_sub(bytes, std::memory_order_relaxed); }
 
   // Tells every stream to end.
   void BeginDrain();
@@ -44,6 +56,8 @@ class Streams {
 
  private:
   const size_t max_;
+  const uint64_t max_held_bytes_;
+  std::atomic<uint64_t> held_bytes_ = 0;
   mutable Mutex mutex_;
   CondVar changed_;
   absl::flat_hash_set<Stream*> streams_ GUARDED_BY(mutex_);
@@ -54,7 +68,7 @@ class Streams {
 class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                public std::enable_shared_from_this<Stream> {
  public:
-  ~Stream() override = default;
+  ~Stream() override;
 
   // Of a stream held by a shared_ptr; once, before the method's handler returns.
   void Begin();
@@ -77,6 +91,8 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   struct Write {
     grpc::ByteBuffer message;
+    // There is more to send: the next step is taken while this is on its way.
+    bool more = false;
   };
   struct Wait {
     CollectionId collection;
@@ -92,16 +108,22 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   };
   using Action = std::variant<Write, Wait, Ended>;
 
-  // What to do next. On a thread of the pool, one at a time, never while a message is on its way.
+  // What to do next. On a thread of the pool, one at a time.
   virtual Action Step() = 0;
 
   bool draining() const { return draining_.load(std::memory_order_acquire); }
 
  private:
-  enum class State { kRunning, kWriting, kWaiting, kFinished };
+  // Whether a step is being taken, or is to be; whether one is waited for.
+  enum class State { kRunning, kIdle, kWaiting, kFinished };
 
   void Schedule();
   void Run();
+  // Does what a step said, or leaves it for when nothing is on its way any more. True: take the
+  // next step.
+  bool Do(Action action);
+  void Send(Write write);
+  void BeginWriting(const Write& write) REQUIRES(mutex_);
   // False: something happened meanwhile; take another step.
   bool StartWaiting(const Wait& wait);
   void SetTimer() REQUIRES(mutex_);
@@ -119,6 +141,12 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   Mutex mutex_;
   State state_ GUARDED_BY(mutex_) = State::kRunning;
+  // A message is on its way; and what is to be done after it.
+  bool writing_ GUARDED_BY(mutex_) = false;
+  std::optional<Action> ahead_ GUARDED_BY(mutex_);
+  // Of the one on its way, and of both, as the node counts them.
+  size_t writing_bytes_ GUARDED_BY(mutex_) = 0;
+  size_t held_bytes_ GUARDED_BY(mutex_) = 0;
   bool cancelled_ GUARDED_BY(mutex_) = false;
   // A drain that the last step did not know of.
   bool drain_news_ GUARDED_BY(mutex_) = false;

@@ -100,16 +100,18 @@ class SubscribeStream final : public Stream {
     AppendReader reader(snapshot, collection_, last_, to);
     AppendFiller filler(reader);
     std::string message;
+    const FillLimits limits{.message_bytes = core_.streams.MessageBytes()};
     SLUICE_ASSIGN_OR_RETURN(
         const Filled filled,
-        filler.Fill(v1::SubscribeResponse::kAppendsFieldNumber, FillLimits(), &message));
+        filler.Fill(v1::SubscribeResponse::kAppendsFieldNumber, limits, &message));
     last_ = filled.last;
     last_sent_ = Timer::Clock::now();
     core_.metrics.Delivered(filled.records, filled.record_bytes);
     if (std::exchange(waited_, false)) {
       core_.metrics.DeliveredLive(NowMicros() - filled.last_commit_time_us);
     }
-    return Action(Write{ToByteBuffer(std::move(message))});
+    return Action(Write{ToByteBuffer(std::move(message)),
+                        /*more=*/last_ < to && core_.streams.MayWorkAhead()});
   }
 
   ServiceCore& core_;

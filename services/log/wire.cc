@@ -116,6 +116,10 @@ absl::StatusOr<Filled> AppendFiller::Fill(int field, const FillLimits& limits, s
     filled.last = part.last();
     filled.last_commit_time_us = part.commit_time_us;
     if (rest_) break;
+    // A second append will follow: more than a few bytes, at once the room for all.
+    if (filled.records < limits.records && out->size() > limits.message_bytes / 16) {
+      out->reserve(limits.message_bytes);
+    }
   }
   return filled;
 }

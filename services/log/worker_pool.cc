@@ -44,6 +44,7 @@ void WorkerPool::RunAll(std::vector<Task> tasks) {
     if (stopped_) return;
     std::move(tasks.begin(), tasks.end(), std::back_inserter(queue_));
   }
+  if (tasks.size() == 1) return wakes_.notify_one();
   wakes_.notify_all();
 }
 
