@@ -16,6 +16,7 @@
 #include "tools/bench/load.h"
 #include "tools/bench/log_process.h"
 #include "tools/bench/open_loop.h"
+#include "tools/bench/payload.h"
 #include "tools/bench/pushes.h"
 
 namespace sluice::bench {
@@ -24,6 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr size_t kInFlight = 16;
+constexpr size_t kMostInFlight = 256;
 constexpr size_t kRecordsAPush = 100;
 constexpr uint64_t kKept = uint64_t{1} << 30;
 constexpr std::chrono::milliseconds kLook(250);
@@ -149,8 +151,12 @@ absl::StatusOr<Figures> BenchSoak(const BenchOptions& options) {
   const uint64_t disk_before = DiskBytes(folder / "store");
 
   SLUICE_ASSIGN_OR_RETURN(const std::string collection, NewCollection(channel));
-  Pushes pushes(channel, {collection}, kInFlight * 16, kRecordsAPush);
-  const double bytes_a_record = static_cast<double>(pushes.push_bytes()) / kRecordsAPush;
+  // By the client that waits as long as it is told to and tries again: refusals are part of the
+  // latency.
+  client::Log pushes(channel);
+  const std::vector<v1::PushLogsRequest> requests =
+      MakePushes({}, collection, kMostInFlight, kRecordsAPush, /*seed=*/1);
+  const double bytes_a_record = static_cast<double>(requests[0].ByteSizeLong()) / kRecordsAPush;
   const auto keep =
       static_cast<uint64_t>(static_cast<double>(options.Sized(kKept)) / bytes_a_record);
   Consumer consumer(log->grpc_address(), collection, keep);
@@ -187,15 +193,15 @@ absl::StatusOr<Figures> BenchSoak(const BenchOptions& options) {
       }
     });
     result = RunOpenLoop(
-        {.calls_per_second = top / 2, .measured = options.soak, .most_in_flight = kInFlight * 16},
+        {.calls_per_second = top / 2, .measured = options.soak, .most_in_flight = kMostInFlight},
         [&](size_t slot, std::function<void(bool)> done) {
-          pushes.Start(slot, [&, done = std::move(done)](bool ok) {
-            if (ok) tail += kRecordsAPush;
-            done(ok);
+          pushes.PushAsync(requests[slot], [&, done = std::move(done)](const auto& response) {
+            if (response.ok()) tail += kRecordsAPush;
+            done(response.ok());
           });
         });
   }
-  if (result.failures) return absl::InternalError("push failed: " + pushes.last_error());
+  if (result.failures) return absl::InternalError("pushes failed in spite of retries");
   SLUICE_RETURN_IF_ERROR(consumer.error());
   if (seen.worst_disk_over_kept == 0) {
     return absl::InternalError("the soak was too short to trim anything: --soak-seconds");
