@@ -30,6 +30,27 @@ TEST_F(LogMachineTest, ARepeatedAppendGetsTheFirstSeqIdsAndAddsNothing) {  // in
   EXPECT_EQ(again.tail, SeqId(3));
 }
 
+TEST_F(LogMachineTest, MoreLogsInTurnThanAreKeptDecodedStayWhatTheyAre) {  // invariant 2
+  constexpr size_t kLogs = 10'500;
+  std::vector<CollectionId> ids;
+  std::vector<Command> opens;
+  for (size_t i = 0; i < kLogs; ++i) {
+    ids.push_back(NewCollectionId());
+    opens.push_back(OpenLogOf(ids.back()));
+  }
+  machine_.ApplyGroup(std::move(opens));
+  for (uint64_t round = 1; round <= 3; ++round) {
+    for (size_t i = 0; i < kLogs; i += 500) {
+      std::vector<Command> group;
+      for (size_t j = i; j < i + 500; ++j) group.push_back(PushOf(ids[j], {}, {Record("a")}));
+      for (const Result& result : machine_.ApplyGroup(std::move(group))) {
+        ASSERT_TRUE(result.ok()) << result.status();
+        ASSERT_EQ(std::get<PushAnswer>(*result).first, SeqId(round));
+      }
+    }
+  }
+}
+
 TEST_F(LogMachineTest, ARepeatWithinTheSameGroupIsADuplicateToo) {  // invariant 3
   const RequestId request_id = NewRequestId();
   const auto results = machine_.ApplyGroup(
