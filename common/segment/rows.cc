@@ -222,6 +222,9 @@ absl::StatusOr<std::string> RowsReader::Read(uint32_t row) const {
 const std::string& RowsReader::object() const { return rep_->object; }
 
 struct RowsReader::Cursor::Rep {
+  Rep(const std::string& of, std::unique_ptr<rocksdb::Iterator> iterator)
+      : object(of), it(std::move(iterator)) {}
+
   const std::string& object;
   std::unique_ptr<rocksdb::Iterator> it;
   // Where `it` stands, if it is valid.

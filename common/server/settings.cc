@@ -53,6 +53,11 @@ bool IsForeignVariable(const std::string& variable) {
   return RE2::FullMatch(variable, foreign);
 }
 
+// YAML has no such characters; yaml-cpp takes some for the end of the text.
+bool IsForbiddenControl(char c) {
+  return (c >= 0 && c < ' ' && c != '\t' && c != '\n' && c != '\r') || c == '\x7f';
+}
+
 // Not YAML::LoadAll: from a text that begins with a comma it makes documents without end.
 bool HasMoreThanOneDocument(const std::string& text) {
   struct Ignore : YAML::EventHandler {
@@ -315,6 +320,8 @@ absl::Status Settings::LoadFile(const std::string& path) {
   try {
     const std::string text = content.str();
     if (!IsValidUtf8(text)) return Invalid(path, ": is not UTF-8 text");
+    if (std::any_of(text.begin(), text.end(), IsForbiddenControl))
+      return Invalid(path, ": holds a control character");
     if (HasMoreThanOneDocument(text)) return Invalid(path, ": holds more than one YAML document");
     const YAML::Node document = YAML::Load(text);
     if (document.IsNull()) return absl::OkStatus();

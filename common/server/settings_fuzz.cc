@@ -50,6 +50,7 @@ std::vector<std::string> FuzzSeeds() {
           "a: &a [*b]\nb: !!binary x\n---\n? c\n",
           ",o\n2]\n",
           "log:\n  data: \xf1/x\n",
+          std::string("log:\n  data: fi\x01\0_b\n", 19),
           std::string(200, '['),
           std::string(200, '{')};
 }

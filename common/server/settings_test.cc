@@ -124,6 +124,10 @@ TEST_F(SettingsTest, TextThatIsNotUtf8IsAnError) {
   EXPECT_THAT(ErrorOf("log:\n  data: \xf1/x\n"), HasSubstr("is not UTF-8 text"));
 }
 
+TEST_F(SettingsTest, AControlCharacterIsAnError) {
+  EXPECT_THAT(ErrorOf(std::string("log:\n  data: a\0b\n", 17)), HasSubstr("control character"));
+}
+
 // yaml-cpp made documents of this until the memory was gone.
 TEST_F(SettingsTest, ATextThatBeginsWithACommaIsAnError) {
   EXPECT_THAT(ErrorOf(",o\n2]\n"), HasSubstr("more than one YAML document"));

@@ -38,7 +38,10 @@ class Checker {
     for (const std::string& what : history_.unexpected) Violation(what);
     GatherCalls();
     for (size_t i = 0; i < history_.logs.size(); ++i) PlaceAppends(i);
-    for (size_t i = 0; i < fates_.size(); ++i) CheckFate(i);
+    for (size_t i = 0; i < fates_.size(); ++i) {
+      CheckFate(i);
+      CheckConditions(i);
+    }
     CheckOrder();
     for (const Observation& seen : history_.observations) CheckShown(seen);
     CheckSubscribersReachedTheEnd();
@@ -153,6 +156,75 @@ class Checker {
                 Story(append));
   }
 
+  const std::string* IdAt(size_t collection, uint64_t seq_id) const {
+    const std::vector<RecordDigest>& log = flat_[collection];
+    if (seq_id == 0 || seq_id > log.size()) return nullptr;
+    const auto found = pushed_.find(log[seq_id - 1]);
+    if (found == pushed_.end()) return nullptr;
+    const std::vector<std::string>& ids = history_.appends[found->second.append].ids;
+    return found->second.index < ids.size() ? &ids[found->second.index] : nullptr;
+  }
+
+  // The first record after `since` and before `end` with one of the ids; 0 if there is none.
+  uint64_t FirstChange(size_t collection, const Conditions::Unchanged& unchanged,
+                       uint64_t end) const {
+    for (uint64_t seq_id = unchanged.since + 1; seq_id < end; ++seq_id) {
+      const std::string* const id = IdAt(collection, seq_id);
+      if (id && std::find(unchanged.ids.begin(), unchanged.ids.end(), *id) != unchanged.ids.end())
+        return seq_id;
+    }
+    return 0;
+  }
+
+  void CheckConditions(size_t append) {
+    const PushedAppend& pushed = history_.appends[append];
+    const Conditions& conditions = pushed.conditions;
+    const uint64_t first = fates_[append].first_seq_id;
+    if (first != 0) {
+      if (conditions.predecessor) {
+        const uint64_t before = fates_[*conditions.predecessor].first_seq_id;
+        if (before == 0 || before > first)
+          Violation("in without its predecessor before it: ", Story(append), " after ",
+                    Story(*conditions.predecessor));
+      }
+      if (conditions.tail && *conditions.tail + 1 != first)
+        Violation("in at SeqId ", first, " though only if the tail was ", *conditions.tail, ": ",
+                  Story(append));
+      if (conditions.ids) {
+        const uint64_t changed = FirstChange(pushed.collection, *conditions.ids, first);
+        if (changed != 0)
+          Violation("in at SeqId ", first, " though an id had changed at ", changed, ": ",
+                    Story(append));
+      }
+    }
+    for (const PushCall* call : fates_[append].calls) {
+      if (call->refusal) CheckRefusal(append, *call);
+    }
+  }
+
+  void CheckRefusal(size_t append, const PushCall& call) {
+    const PushedAppend& pushed = history_.appends[append];
+    const Conditions& conditions = pushed.conditions;
+    const Refusal& refusal = *call.refusal;
+    if (refusal.no_predecessor &&
+        (!conditions.predecessor ||
+         fates_[*conditions.predecessor].first_acknowledged < call.called))
+      Violation("refused for a predecessor that is in: ", Story(append));
+    // Tails and changes stay: what was refused for one can never come in.
+    if ((refusal.tail || refusal.changed) && fates_[append].first_seq_id != 0)
+      Violation("refused on its condition, and in: ", Story(append));
+    if (refusal.tail && (!conditions.tail || *refusal.tail <= *conditions.tail))
+      Violation("refused for tail ", *refusal.tail, " as it should not be: ", Story(append));
+    if (refusal.changed) {
+      const auto& [id, seq_id] = *refusal.changed;
+      const std::string* const held = IdAt(pushed.collection, seq_id);
+      if (!conditions.ids || !held || *held != id ||
+          FirstChange(pushed.collection, *conditions.ids, seq_id + 1) != seq_id)
+        Violation("refused for a change of ", id, " at SeqId ", seq_id,
+                  ", which is not the first: ", Story(append));
+    }
+  }
+
   // Real time: what was acknowledged before another was first tried stands before it.
   void CheckOrder() {
     for (const std::vector<size_t>& in_order : in_order_) {
@@ -222,8 +294,9 @@ class Checker {
   void CheckTails() {
     std::vector<std::vector<KnownTail>> known(flat_.size());
     for (const PushCall& call : history_.pushes) {
-      if (call.outcome == Outcome::kIn)
-        known[history_.appends[call.append].collection].push_back({call.answered, LastOf(call)});
+      std::vector<KnownTail>& tails = known[history_.appends[call.append].collection];
+      if (call.outcome == Outcome::kIn) tails.push_back({call.answered, LastOf(call)});
+      if (call.refusal && call.refusal->tail) tails.push_back({call.answered, *call.refusal->tail});
     }
     for (const Observation& seen : history_.observations)
       known[seen.collection].push_back({seen.answered, MostShown(seen)});
@@ -235,9 +308,12 @@ class Checker {
     }
 
     for (const PushCall& call : history_.pushes) {
-      if (call.outcome != Outcome::kIn) continue;
+      const std::optional<uint64_t> tail = call.outcome == Outcome::kIn ? call.tail_seq_id
+                                           : call.refusal               ? call.refusal->tail
+                                                                        : std::nullopt;
+      if (!tail) continue;
       const size_t collection = history_.appends[call.append].collection;
-      CheckTail(known[collection], collection, call.called, call.answered, call.tail_seq_id,
+      CheckTail(known[collection], collection, call.called, call.answered, *tail,
                 [&] { return "a push, " + Story(call.append) + ", "; });
     }
     for (const Observation& seen : history_.observations) {

@@ -12,7 +12,11 @@
 //   never
 //     more than what had been pushed by then;
 //   - what reads and subscriptions show is what the log holds, without gaps or repeats, over all
-//     reconnects of a subscriber, who in the end has seen everything [4].
+//     reconnects of a subscriber, who in the end has seen everything [4];
+//   - what was appended on a condition was appended while it held; what was refused for the tail or
+//   for
+//     an id is not in, and was told what the log holds; a predecessor that was acknowledged before
+//     the call began is not missed.
 // Answers that were unexpected are passed on. A push that nobody answered may be in or not.
 #pragma once
 

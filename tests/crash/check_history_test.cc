@@ -244,5 +244,91 @@ TEST_F(CheckHistoryTest, RejectsASubscriptionThatNeverReachesTheEnd) {
   ExpectViolation("subscriber 0 saw nothing after SeqId 2 of 3");
 }
 
+// "a" of ids x and y, "b" of id z; then "c" on a condition, tried once.
+class ConditionTest : public CheckHistoryTest {
+ protected:
+  ConditionTest() {
+    history_.appends[kA].ids = {"x", "y"};
+    history_.appends[kB].ids = {"z"};
+  }
+  void ConditionalPush(Conditions conditions, uint64_t first) {
+    const size_t c = Push("c", {4}, 70, 80, first, first ? Outcome::kIn : Outcome::kNotIn);
+    history_.appends[c].conditions = std::move(conditions);
+    if (first == 0) return;
+    history_.logs[0].push_back({4, {4}});
+    Subscriber(0, 5, 90, {{4, {4}}}, 4);
+  }
+  void Refuse(Refusal refusal) { history_.pushes.back().refusal = std::move(refusal); }
+  static Conditions IfTail(uint64_t tail) { return {.tail = tail}; }
+  static Conditions IfUnchanged(uint64_t since, std::vector<std::string> ids) {
+    return {.ids = Conditions::Unchanged{since, std::move(ids)}};
+  }
+};
+
+TEST_F(ConditionTest, AcceptsAnAppendWhoseConditionsHeld) {
+  Conditions conditions = IfUnchanged(2, {"x"});
+  conditions.tail = 3;
+  conditions.predecessor = kB;
+  ConditionalPush(conditions, 4);
+  EXPECT_THAT(CheckHistory(history_), IsEmpty());
+}
+
+TEST_F(ConditionTest, AcceptsRefusalsThatSayWhatIs) {
+  ConditionalPush(IfTail(2), 0);
+  Refuse({.tail = 3});
+  history_.appends.back().conditions.ids = Conditions::Unchanged{1, {"y", "z"}};
+  Call(2, 90, 95, 0, Outcome::kNotIn);
+  Refuse({.changed = {{"y", 2}}});
+  EXPECT_THAT(CheckHistory(history_), IsEmpty());
+}
+
+TEST_F(ConditionTest, RejectsAnAppendAfterAnotherTail) {
+  ConditionalPush(IfTail(2), 4);
+  ExpectViolation("in at SeqId 4 though only if the tail was 2: c");
+}
+
+TEST_F(ConditionTest, RejectsAnAppendAfterAnIdChanged) {
+  ConditionalPush(IfUnchanged(2, {"z"}), 4);
+  ExpectViolation("in at SeqId 4 though an id had changed at 3: c");
+}
+
+TEST_F(ConditionTest, RejectsAnAppendWithoutItsPredecessor) {
+  const size_t lost = Push("lost", {9}, 50, 55, 0, Outcome::kUnknown);
+  ConditionalPush({.predecessor = lost}, 0);
+  history_.logs[0].push_back({4, {4}});
+  ExpectViolation("in without its predecessor before it: c");
+}
+
+TEST_F(ConditionTest, RejectsAnAppendThatWasRefusedOnItsCondition) {
+  ConditionalPush(IfTail(3), 4);
+  Call(2, 60, 65, 0, Outcome::kNotIn);
+  Refuse({.tail = 3});
+  ExpectViolation("refused on its condition, and in: c");
+}
+
+TEST_F(ConditionTest, RejectsARefusalForTheTailThatIsAskedFor) {
+  ConditionalPush(IfTail(3), 0);
+  Refuse({.tail = 3});
+  ExpectViolation("refused for tail 3 as it should not be: c");
+}
+
+TEST_F(ConditionTest, RejectsARefusalForATailOfThePast) {
+  ConditionalPush(IfTail(1), 0);
+  Refuse({.tail = 2});
+  ExpectViolation("was told tail 2 when 3 was known");
+}
+
+TEST_F(ConditionTest, RejectsARefusalForAChangeThatIsNone) {
+  ConditionalPush(IfUnchanged(0, {"z"}), 0);
+  Refuse({.changed = {{"z", 2}}});
+  ExpectViolation("refused for a change of z at SeqId 2, which is not the first: c");
+}
+
+TEST_F(ConditionTest, RejectsARefusalForAPredecessorThatIsIn) {
+  ConditionalPush({.predecessor = kB}, 0);
+  Refuse({.no_predecessor = true});
+  ExpectViolation("refused for a predecessor that is in: c");
+}
+
 }  // namespace
 }  // namespace sluice::testing

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <latch>
+#include <map>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -25,6 +28,30 @@ constexpr std::chrono::seconds kStreamDeadline(5);
 bool MayHappen(const absl::Status& error) {
   return absl::IsUnavailable(error) || absl::IsDeadlineExceeded(error) ||
          absl::IsCancelled(error) || absl::IsResourceExhausted(error);
+}
+
+uint64_t NumberOf(const absl::Status& error, std::string_view key) {
+  return std::stoull("0" + ErrorMetadata(error, key));
+}
+
+// nullopt: `error` is not about a condition.
+std::optional<Refusal> RefusalOf(const absl::Status& error) {
+  Refusal refusal;
+  switch (ReasonOf(error).value_or(Reason::INVALID_REQUEST)) {
+    case Reason::PREDECESSOR_MISSING:
+      refusal.no_predecessor = true;
+      return refusal;
+    case Reason::TAIL_MOVED:
+      refusal.tail = NumberOf(error, "tail_seq_id");
+      return refusal;
+    case Reason::IDS_CHANGED:
+      refusal.changed = {ErrorMetadata(error, "id"), NumberOf(error, "seq_id")};
+      return refusal;
+    case Reason::OBSERVED_TOO_OLD:
+      return refusal;
+    default:
+      return std::nullopt;
+  }
 }
 
 std::vector<ShownAppend> Shown(const google::protobuf::RepeatedPtrField<v1::Append>& appends) {
@@ -48,31 +75,24 @@ class Client {
 
   void Run() {
     while (scene_.recorder.operations() < scene_.operations) {
-      switch (Below(20)) {
-        case 0:
-        case 1:
-        case 2:
-          Pull();
-          break;
-        case 3:
-          Describe();
-          break;
-        case 4:
-        case 5:
-        case 6:
-        case 7:
-        case 8:
-          Send(NewAppend(/*request_id=*/false));
-          break;
-        case 9:
-        case 10:
-          if (!left_open_.empty()) {
-            PushUntilAnswered(std::exchange(left_open_.front(), {}));
-            left_open_.pop_front();
-          }
-          break;
-        default:
-          PushUntilAnswered(NewAppend(/*request_id=*/true));
+      const uint64_t dice = Below(100);
+      if (dice < 15) {
+        Pull(Below(scene_.collections.size()));
+      } else if (dice < 20) {
+        Describe(Below(scene_.collections.size()));
+      } else if (dice < 40) {
+        Send(NewAppend(/*request_id=*/false));
+      } else if (dice < 50) {
+        if (left_open_.empty()) continue;
+        Append append = std::move(left_open_.front());
+        left_open_.pop_front();
+        PushUntilAnswered(std::move(append));
+      } else if (dice < 60) {
+        PushOnCondition();
+      } else if (dice < 65) {
+        PushInOrder();
+      } else {
+        PushUntilAnswered(NewAppend(/*request_id=*/true));
       }
     }
   }
@@ -82,6 +102,12 @@ class Client {
     size_t index = 0;
     size_t collection = 0;
     v1::PushLogsRequest request;
+  };
+  // One attempt.
+  struct Exchange {
+    grpc::ClientContext context;
+    v1::PushLogsResponse response;
+    PushCall call;
   };
 
   uint64_t Below(uint64_t n) { return std::uniform_int_distribution<uint64_t>(0, n - 1)(random_); }
@@ -94,51 +120,74 @@ class Client {
     context->set_wait_for_ready(true);
   }
 
-  Append NewAppend(bool request_id) {
+  // `conditions` are in the request; `named` says the same to the history.
+  Append NewAppend(bool request_id, size_t collection, v1::PushLogsRequest conditions,
+                   Conditions named) {
     Append append;
-    append.collection = Below(scene_.collections.size());
-    append.request.set_collection_id(scene_.collections[append.collection]);
+    append.collection = collection;
+    append.request = std::move(conditions);
+    append.request.set_collection_id(scene_.collections[collection]);
     if (request_id) append.request.set_request_id(Uuid::TimeOrdered(NowMicros() / 1000).ToString());
     PushedAppend pushed;
     pushed.name = absl::StrCat("w", number_, "-", appends_++);
-    pushed.collection = append.collection;
+    pushed.collection = collection;
+    pushed.conditions = std::move(named);
     const bool large = Below(50) == 0;
     for (uint64_t i = 0, count = 1 + Below(large ? 20 : 3); i < count; ++i) {
       v1::OperationRecord* record = append.request.add_records();
-      record->set_id(absl::StrCat("k", Below(64)));
+      record->set_id(RandomId());
       record->set_operation(v1::OPERATION_UPSERT);
       record->set_document(
           absl::StrCat(pushed.name, ".", i, " ", std::string(Below(large ? 4000 : 100), 'x')));
       pushed.records.push_back(DigestOf(*record));
+      pushed.ids.push_back(record->id());
     }
+    if (append.request.has_if_ids_unchanged() && append.request.if_ids_unchanged().ids().empty())
+      pushed.conditions.ids->ids = pushed.ids;
     append.index = scene_.recorder.Begin(std::move(pushed));
     return append;
   }
+  Append NewAppend(bool request_id) {
+    return NewAppend(request_id, Below(scene_.collections.size()), {}, {});
+  }
 
-  Outcome Send(const Append& append) {
-    grpc::ClientContext context;
-    SetDeadline(&context);
-    v1::PushLogsResponse response;
-    PushCall call{.append = append.index, .called = scene_.recorder.Now()};
-    const absl::Status status =
-        FromGrpc(stub_->PushLogs(&context, append.request, &response), context);
+  void Start(const Append& append, Exchange* exchange) {
+    SetDeadline(&exchange->context);
+    exchange->call.append = append.index;
+    exchange->call.called = scene_.recorder.Now();
+  }
+
+  void Finish(const absl::Status& status, Exchange* exchange) {
+    PushCall& call = exchange->call;
     call.answered = scene_.recorder.Now();
     call.outcome = OutcomeOf(status);
     if (status.ok()) {
-      call.first_seq_id = response.first_seq_id();
-      call.tail_seq_id = response.tail_seq_id();
-      call.duplicate = response.duplicate();
+      call.first_seq_id = exchange->response.first_seq_id();
+      call.tail_seq_id = exchange->response.tail_seq_id();
+      call.duplicate = exchange->response.duplicate();
     } else if (!MayHappen(status)) {
-      scene_.recorder.Unexpected("a push was answered " + status.ToString());
+      call.refusal = RefusalOf(status);
+      if (!call.refusal || call.outcome != Outcome::kNotIn)
+        scene_.recorder.Unexpected("a push was answered " + status.ToString());
     }
     scene_.recorder.Answered(call);
-    return call.outcome;
+  }
+
+  PushCall Send(const Append& append) {
+    Exchange exchange;
+    Start(append, &exchange);
+    const grpc::Status status =
+        stub_->PushLogs(&exchange.context, append.request, &exchange.response);
+    Finish(FromGrpc(status, exchange.context), &exchange);
+    return exchange.call;
   }
 
   // Every third acknowledged append is pushed once more, as if its answer had been lost.
   void PushUntilAnswered(Append append) {
-    while (Send(append) != Outcome::kIn) {
-      if (scene_.recorder.operations() >= scene_.operations) return;
+    for (;;) {
+      const PushCall call = Send(append);
+      if (call.outcome == Outcome::kIn) break;
+      if (call.refusal || scene_.recorder.operations() >= scene_.operations) return;
       if (left_open_.size() < kMostLeftOpen && Below(4) == 0) {
         left_open_.push_back(std::move(append));
         return;
@@ -147,9 +196,69 @@ class Client {
     if (Below(3) == 0) Send(append);
   }
 
-  void Pull() {
+  // Only if the tail, or some ids, are as this client saw them last; it may look before.
+  void PushOnCondition() {
     const size_t collection = Below(scene_.collections.size());
-    uint64_t& tail = tails_.try_emplace(collection).first->second;
+    if (Below(2) == 0) Describe(collection);
+    const uint64_t tail = tails_[collection];
+    v1::PushLogsRequest conditions;
+    Conditions named;
+    if (Below(2) == 0) {
+      conditions.set_if_tail_seq_id(tail);
+      named.tail = tail;
+    } else {
+      v1::IdsUnchanged& unchanged = *conditions.mutable_if_ids_unchanged();
+      unchanged.set_since_seq_id(tail - std::min(tail, Below(10)));
+      for (uint64_t ids = Below(3); ids > 0; --ids) unchanged.add_ids(RandomId());
+      named.ids = Conditions::Unchanged{unchanged.since_seq_id(),
+                                        {unchanged.ids().begin(), unchanged.ids().end()}};
+    }
+    const bool request_id = Below(4) != 0;
+    Append append = NewAppend(request_id, collection, std::move(conditions), named);
+    if (request_id) {
+      PushUntilAnswered(std::move(append));
+    } else {
+      Send(append);
+    }
+  }
+
+  // Several at once, each of which names the one before it, until all are in.
+  void PushInOrder() {
+    const size_t collection = Below(scene_.collections.size());
+    std::deque<Append> left;
+    for (uint64_t count = 2 + Below(4); left.size() < count;) {
+      v1::PushLogsRequest conditions;
+      Conditions named;
+      if (!left.empty()) {
+        conditions.set_predecessor_request_id(left.back().request.request_id());
+        named.predecessor = left.back().index;
+      }
+      left.push_back(NewAppend(/*request_id=*/true, collection, std::move(conditions), named));
+    }
+    while (!left.empty() && scene_.recorder.operations() < scene_.operations) {
+      std::vector<Exchange> exchanges(left.size());
+      std::latch answered(static_cast<std::ptrdiff_t>(left.size()));
+      for (size_t i = 0; i < left.size(); ++i) {
+        Exchange* const exchange = &exchanges[i];
+        Start(left[i], exchange);
+        stub_->async()->PushLogs(&exchange->context, &left[i].request, &exchange->response,
+                                 [this, exchange, &answered](const grpc::Status& status) {
+                                   Finish(FromGrpc(status, exchange->context), exchange);
+                                   answered.count_down();
+                                 });
+      }
+      answered.wait();
+      for (const Exchange& exchange : exchanges) {
+        if (exchange.call.outcome != Outcome::kIn) break;
+        left.pop_front();
+      }
+    }
+  }
+
+  std::string RandomId() { return absl::StrCat("k", Below(64)); }
+
+  void Pull(size_t collection) {
+    uint64_t& tail = tails_[collection];
     const uint64_t from_tail = Below(2) == 0 ? Below(20) : Below(tail + 1);
     v1::PullLogsRequest request;
     request.set_collection_id(scene_.collections[collection]);
@@ -164,13 +273,13 @@ class Client {
     scene_.recorder.Saw(std::move(seen));
   }
 
-  void Describe() {
-    const size_t collection = Below(scene_.collections.size());
+  void Describe(size_t collection) {
     v1::DescribeLogRequest request;
     request.set_collection_id(scene_.collections[collection]);
     Observation seen{.collection = collection};
     v1::DescribeLogResponse response;
     if (!Read(&v1::LogService::Stub::DescribeLog, request, &response, &seen)) return;
+    tails_[collection] = response.tail_seq_id();
     seen.tail = response.tail_seq_id();
     scene_.recorder.Saw(std::move(seen));
   }

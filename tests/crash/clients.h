@@ -38,8 +38,9 @@ struct Scene {
 };
 
 // Pushes and reads until there are enough operations: plain pushes, tried once; pushes with a
-// request_id, tried again until they are answered, some of them later or once too often; PullLogs
-// and DescribeLog.
+// request_id, tried again until they are answered, some of them later or once too often; pushes on
+// the condition that the tail or some ids are as the client saw them; several at once that name
+// their predecessors; PullLogs and DescribeLog.
 void RunClient(Scene& scene, size_t number);
 
 // Follows a log from its first record, over streams that break and others that it leaves, until it

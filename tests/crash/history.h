@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/mutex.h"
@@ -23,6 +24,18 @@ using Moment = int64_t;
 using RecordDigest = uint64_t;
 RecordDigest DigestOf(const v1::OperationRecord& record);
 
+// What must hold for an append to be made.
+struct Conditions {
+  // Index of an append in History::appends.
+  std::optional<size_t> predecessor;
+  std::optional<uint64_t> tail;
+  struct Unchanged {
+    uint64_t since = 0;
+    std::vector<std::string> ids;
+  };
+  std::optional<Unchanged> ids;
+};
+
 // The records of one push, however many times it was sent.
 struct PushedAppend {
   // For messages.
@@ -30,6 +43,18 @@ struct PushedAppend {
   // Collections and subscribers are known by their numbers.
   size_t collection = 0;
   std::vector<RecordDigest> records;
+  // Of the records; may be left out where no condition is about ids.
+  std::vector<std::string> ids;
+  Conditions conditions;
+};
+
+// Why a conditional push was refused.
+struct Refusal {
+  bool no_predecessor = false;
+  // The tail had moved there.
+  std::optional<uint64_t> tail;
+  // An id had changed there.
+  std::optional<std::pair<std::string, uint64_t>> changed;
 };
 
 // One attempt to push.
@@ -43,6 +68,8 @@ struct PushCall {
   uint64_t first_seq_id = 0;
   uint64_t tail_seq_id = 0;
   bool duplicate = false;
+  // What one was told that a condition kept out.
+  std::optional<Refusal> refusal;
 };
 
 // A part of a log as some call showed it.

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <map>
 #include <random>
 #include <thread>
 
@@ -72,7 +73,9 @@ class HistoryTest : public ::testing::Test {
 
   // A kill, an orderly stop, or a pause in which some calls are given up.
   void Disturb() {
-    switch (random_() % 4) {
+    // Each of them at least once.
+    const uint64_t before = static_cast<uint64_t>(pauses_ + stops_ + kills_);
+    switch (before < 3 ? before : random_() % 4) {
       case 0: {
         cluster_->Signal(cluster_->log(), SIGSTOP);
         const bool given_up = scene_->recorder.AwaitUnknown(1 + random_() % kClients, kPatience);
@@ -103,6 +106,31 @@ class HistoryTest : public ::testing::Test {
                 static_cast<unsigned long long>(scene_->operations.load()), kills_, stops_, pauses_,
                 static_cast<long long>(seconds.count()));
     std::fflush(stdout);
+  }
+
+  // That conditions were met and were not, and predecessors missed.
+  static void ExpectVariety(const History& history) {
+    std::map<std::string, int> seen;
+    for (const PushCall& call : history.pushes) {
+      const Conditions& conditions = history.appends[call.append].conditions;
+      if (call.duplicate) ++seen["duplicates"];
+      if (call.outcome == Outcome::kUnknown) ++seen["unknown"];
+      if (call.outcome == Outcome::kIn) {
+        if (conditions.tail) ++seen["tail as named"];
+        if (conditions.ids) ++seen["ids unchanged"];
+        if (conditions.predecessor) ++seen["after predecessor"];
+      } else if (call.refusal) {
+        if (call.refusal->tail) ++seen["tail moved"];
+        if (call.refusal->changed) ++seen["ids changed"];
+        if (call.refusal->no_predecessor) ++seen["predecessor missing"];
+      }
+    }
+    for (const char* what :
+         {"duplicates", "unknown", "tail as named", "ids unchanged", "after predecessor",
+          "tail moved", "ids changed", "predecessor missing"}) {
+      std::printf("%s: %d\n", what, seen[what]);
+      EXPECT_GT(seen[what], 0) << what;
+    }
   }
 
   // All logs as they are read at last; subscribers are told where they end.
@@ -160,6 +188,7 @@ TEST_F(HistoryTest, WhatClientsWereToldHoldsOverKillsPausesAndStops) {
       << "replay with tools/dev soak --seed " << scene_->seed << " --operations "
       << scene_->operations.load();
   EXPECT_GE(history.pushes.size(), scene_->operations / 2);
+  if (scene_->operations >= 10'000) ExpectVariety(history);
   Report();
 }
 
