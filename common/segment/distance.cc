@@ -119,6 +119,12 @@ float DistanceTo::operator()(const float* vector) const {
                         DotInDouble(vector, vector, n));
 }
 
+float DotProduct(const float* a, const float* b, size_t n) { return Dot(a, b, n); }
+
+float SquaredDistance(const float* a, const float* b, size_t n) {
+  return SquaredDifference(a, b, n);
+}
+
 float Distance(v1::Metric metric, std::span<const float> a, std::span<const float> b) {
   SLUICE_CHECK(a.size() == b.size());
   return DistanceTo(metric, a)(b.data());

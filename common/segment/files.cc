@@ -83,6 +83,11 @@ absl::Status OutputFile::Flush() {
   return written;
 }
 
+absl::StatusOr<std::unique_ptr<MappedFile>> OutputFile::Map() {
+  SLUICE_RETURN_IF_ERROR(Flush());
+  return MappedFile::Open(path_);
+}
+
 absl::Status OutputFile::SyncAndKeep() {
   SLUICE_RETURN_IF_ERROR(Flush());
   if (fdatasync(fd_.get()) != 0) return IoError("fdatasync", path_);

@@ -29,6 +29,8 @@ class FileDescriptor {
   int fd_;
 };
 
+class MappedFile;
+
 // A new file, removed again unless it is kept.
 class OutputFile {
  public:
@@ -41,6 +43,8 @@ class OutputFile {
   uint64_t size() const { return size_; }
   // Of all that was appended.
   uint32_t crc32c() const { return crc32c_; }
+  // What was appended so far.
+  absl::StatusOr<std::unique_ptr<MappedFile>> Map();
   // Everything is on the disk afterwards, and the file stays.
   absl::Status SyncAndKeep();
 

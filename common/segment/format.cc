@@ -145,7 +145,7 @@ std::string_view Layout::Bytes(SectionKind kind, std::string_view file) const {
 absl::StatusOr<Layout> ReadLayout(std::string_view file, std::string_view object) {
   SLUICE_ASSIGN_OR_RETURN(Footer footer, ReadFooter(file, object));
   for (const Section& s : footer.sections) {
-    if (s.kind < SectionKind::kHeader || s.kind > SectionKind::kIndex) continue;
+    if (s.kind < SectionKind::kHeader || s.kind > SectionKind::kGraph) continue;
     if (s.offset > file.size() || s.length > file.size() - s.offset) {
       return SegmentCorrupt(object, "a section lies outside the file");
     }

@@ -29,6 +29,8 @@ enum class SectionKind : uint32_t {
   kSlots = 3,
   kRows = 4,
   kIndex = 5,
+  // Absent if the vectors are few, or are better searched exactly.
+  kGraph = 6,
 };
 inline constexpr uint32_t kNoSlot = UINT32_MAX;
 

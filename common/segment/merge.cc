@@ -63,15 +63,17 @@ absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSe
 }  // namespace
 
 absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
-    std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions, uint32_t dimension,
+    std::span<const std::shared_ptr<const Segment>> inputs, const MergeOptions& options,
     const std::filesystem::path& path, absl::FunctionRef<absl::Status()> proceed) {
   SLUICE_CHECK(!inputs.empty());
-  SLUICE_ASSIGN_OR_RETURN(const auto out, SortedSegmentWriter::Create(path, dimension));
+  SLUICE_ASSIGN_OR_RETURN(const auto out, SortedSegmentWriter::Create(path, options.dimension));
   std::vector<Input> cursors;
   for (const auto& segment : inputs) cursors.emplace_back(*segment);
-  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, drop_deletions, *out, proceed));
+  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, options.drop_deletions, *out, proceed));
   if (out->entries() == 0) return std::nullopt;
+  SLUICE_RETURN_IF_ERROR(out->AddGraph(options.graph, proceed));
   SLUICE_ASSIGN_OR_RETURN(v1::SegmentInfo info, out->Finish());
+  info.set_graph_considered(true);
   info.set_after_seq_id(inputs.front()->info().after_seq_id());
   info.set_up_to_seq_id(inputs.back()->info().up_to_seq_id());
   return info;

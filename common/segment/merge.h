@@ -12,24 +12,32 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "common/segment/graph.h"
 #include "common/segment/segment.h"
 #include "sluice/v1/segment.pb.h"
 
 namespace sluice {
 
-// The neighbours [first, last) to merge next, or nullopt. Keeps the number of segments logarithmic
-// in the entries written, rewrites each entry O(log) times, and keeps dead entries below about as
-// many as the oldest segment has. Deterministic: the log decides with it that a merge is due, and
-// the worker which. README.md has the rule and its figures.
+// The neighbours [first, last) to merge next, or nullopt; a single one if it needs a graph. Keeps
+// the number of segments logarithmic in the entries written, rewrites each entry O(log) times, and
+// keeps dead entries below about as many as the oldest segment has. Deterministic: the log decides
+// with it that a merge is due, and the worker which. README.md has the rule and its figures.
 std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments);
 
+struct MergeOptions {
+  // The oldest segment of the collection is among the inputs.
+  bool drop_deletions = false;
+  uint32_t dimension = 0;
+  GraphPolicy graph;
+};
+
 // Writes the last entry per id of `inputs` (oldest first, at least one) to `path`: deletions too,
-// unless `drop_deletions` (the oldest segment of the collection is among the inputs). Fills the
-// info as SegmentWriter::Finish does, and the SeqIds it covers. nullopt: nothing is left, and there
-// is no file. Memory: 24 bytes an entry written, and a few MiB. `proceed` is asked every few
-// thousand entries: its error ends the merge and is returned.
+// unless they are dropped. Considers a graph over the vectors. Fills the info as
+// SegmentWriter::Finish does, the SeqIds it covers, and graph_considered. nullopt: nothing is left,
+// and there is no file. Memory: 24 bytes an entry written, and a few MiB; for a graph about 400
+// bytes a vector. `proceed` is asked every now and then: its error ends the merge and is returned.
 absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
-    std::span<const std::shared_ptr<const Segment>> inputs, bool drop_deletions, uint32_t dimension,
+    std::span<const std::shared_ptr<const Segment>> inputs, const MergeOptions& options,
     const std::filesystem::path& path,
     absl::FunctionRef<absl::Status()> proceed = [] { return absl::OkStatus(); });
 

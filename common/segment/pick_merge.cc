@@ -22,8 +22,13 @@ std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentIn
     if (newer >= entries * (i == 0 ? kOldestRatio : kRatio)) first = i;
     newer += entries;
   }
-  if (!first) return std::nullopt;
-  return std::pair(*first, segments.size());
+  if (first) return std::pair(*first, segments.size());
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (segments[i].vectors() >= kGraphFromVectors && !segments[i].graph_considered()) {
+      return std::pair(i, i + 1);
+    }
+  }
+  return std::nullopt;
 }
 
 }  // namespace sluice

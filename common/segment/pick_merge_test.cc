@@ -77,6 +77,20 @@ TEST(PickMerge, ALargeSegmentIsLeftAloneByTricklesOfSmallOnes) {
   EXPECT_EQ(*pick, std::pair(size_t{1}, size_t{5}));
 }
 
+TEST(PickMerge, ASegmentThatIsLargeEnoughForAGraphIsMergedAloneOnceUnlessOthersJoinIt) {
+  std::vector<v1::SegmentInfo> segments(2);
+  segments[0].set_entries(1'000'000);
+  segments[0].set_graph_considered(true);
+  segments[0].set_vectors(1'000'000);
+  segments[1].set_entries(20'000);
+  segments[1].set_vectors(19'999);
+  EXPECT_FALSE(PickMerge(segments));
+  segments[1].set_vectors(20'000);
+  EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{2}));
+  segments[1].set_graph_considered(true);
+  EXPECT_FALSE(PickMerge(segments));
+}
+
 TEST(PickMerge, OverwritingTheSameIdsKeepsDeadEntriesBelowTheLiveOnes) {
   // Each compaction overwrites 1,000 of 10,000 ids, in turn: a merge with the oldest leaves 10,000
   // entries.

@@ -89,11 +89,22 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Open(const std::filesyst
     }
     segment->slots_ = SpanOf<uint32_t>(slots);
   }
+  if (layout.footer.Find(SectionKind::kGraph) != nullptr) {
+    segment->graph_ = Graph::Parse(layout.Bytes(SectionKind::kGraph, file), info.vectors());
+    if (!segment->graph_) return SegmentCorrupt(object, "the graph of vectors is wrong");
+  }
   const std::string_view index = layout.Bytes(SectionKind::kIndex, file);
   if (!IsArrayOf<Entry>(index, info.entries()) || !IsIndex(SpanOf<Entry>(index), info.rows())) {
     return SegmentCorrupt(object, "the id index is wrong");
   }
   segment->entries_ = SpanOf<Entry>(index);
+  if (segment->graph_ && info.vectors() < info.entries()) {
+    for (uint32_t i = 0; i < info.entries(); ++i) {
+      const uint32_t row = segment->entries_[i].row;
+      if (row == kDeleted || segment->Vector(row).empty()) continue;
+      segment->entries_of_vectors_.push_back(i);
+    }
+  }
   if (info.rows() > 0) {
     SLUICE_ASSIGN_OR_RETURN(segment->rows_, RowsReader::Open(layout.Bytes(SectionKind::kRows, file),
                                                              info.rows(), object));
@@ -127,6 +138,11 @@ std::span<const float> Segment::Vector(uint32_t row) const {
   const uint32_t slot = slots_.empty() ? row : slots_[row];
   if (slot == kNoSlot) return {};
   return vectors_.subspan(size_t{slot} * dimension_, dimension_);
+}
+
+const Segment::Entry& Segment::EntryOfVector(uint32_t vector) const {
+  SLUICE_CHECK(graph_.has_value() && vector < info_.vectors());
+  return entries_[entries_of_vectors_.empty() ? vector : entries_of_vectors_[vector]];
 }
 
 absl::StatusOr<Row> Segment::ReadRow(uint32_t row) const {

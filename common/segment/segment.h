@@ -17,10 +17,12 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "common/record/fold.h"
+#include "common/segment/graph.h"
 #include "common/segment/id_hash.h"
 #include "sluice/v1/segment.pb.h"
 
@@ -84,6 +86,11 @@ class Segment {
   // Rows are 0 .. info().rows - 1, in order of id hash. The vector of a row: empty if it has none.
   // Points into the mapping.
   std::span<const float> Vector(uint32_t row) const;
+  // Over `vectors`, by their numbers there; nullptr: there is none.
+  const Graph* graph() const { return graph_ ? &*graph_ : nullptr; }
+  std::span<const float> vectors() const { return vectors_; }
+  // Whose vector it is. Only if there is a graph.
+  const Entry& EntryOfVector(uint32_t vector) const;
   // The whole row, its vector included.
   absl::StatusOr<Row> ReadRow(uint32_t row) const;
   // Rows as they are encoded, for merges; nullptr if there are none.
@@ -100,6 +107,9 @@ class Segment {
   // Where each row's vector is; empty: row i has vector i, or there are no vectors.
   std::span<const uint32_t> slots_;
   std::span<const float> vectors_;
+  std::optional<Graph> graph_;
+  // The entry of each vector of the graph; empty: entry i has vector i.
+  std::vector<uint32_t> entries_of_vectors_;
 };
 
 }  // namespace sluice

@@ -143,37 +143,86 @@ void SegmentSet::VisitLive(std::optional<IdHash> after,
   }
 }
 
+class SegmentSet::Nearest {
+ public:
+  explicit Nearest(size_t k) : k_(k) {}
+
+  size_t k() const { return k_; }
+  bool Wants(const Neighbour& candidate) const {
+    return heap_.size() < k_ || IsNearer(candidate, heap_.front());
+  }
+  // Wants(candidate).
+  void Add(const Neighbour& candidate) {
+    if (heap_.size() == k_) {
+      std::ranges::pop_heap(heap_, IsNearer);
+      heap_.pop_back();
+    }
+    heap_.push_back(candidate);
+    std::ranges::push_heap(heap_, IsNearer);
+  }
+  std::vector<Neighbour> Take() {
+    std::ranges::sort_heap(heap_, IsNearer);
+    return std::move(heap_);
+  }
+
+ private:
+  const size_t k_;
+  std::vector<Neighbour> heap_;
+};
+
 std::vector<SegmentSet::Neighbour> SegmentSet::Search(v1::Metric metric,
                                                       std::span<const float> query, size_t k,
                                                       absl::FunctionRef<bool(Place)> skip) const {
-  // A heap, the farthest on top.
-  std::vector<Neighbour> nearest;
-  if (k == 0) return nearest;
+  Nearest nearest(k);
+  if (k == 0) return {};
   const DistanceTo distance_to(metric, query);
   for (uint32_t i = 0; i < segments_.size(); ++i) {
     const Segment& segment = *segments_[i];
     if (segment.info().vectors() == 0 || segment.dimension() != query.size()) continue;
-    const auto consider = [&](const Segment::Entry& entry) {
-      const std::span<const float> vector = segment.Vector(entry.row);
-      if (vector.empty()) return;
-      const Neighbour candidate{.distance = distance_to(vector.data()),
-                                .id = entry.id,
-                                .place = {.segment = i, .row = entry.row}};
-      if (nearest.size() == k && !IsNearer(candidate, nearest.front())) return;
-      if (skip(candidate.place)) return;
-      if (nearest.size() == k) {
-        std::ranges::pop_heap(nearest, IsNearer);
-        nearest.pop_back();
-      }
-      nearest.push_back(candidate);
-      std::ranges::push_heap(nearest, IsNearer);
-    };
-    for (const Segment::Entry& entry : segment.entries()) {
-      if (entry.row != Segment::kDeleted && live_[i]->Has(entry.row)) consider(entry);
+    const Graph* const graph = segment.graph();
+    if (graph != nullptr && graph->metric() == metric &&
+        SearchGraph(i, distance_to, nearest, skip)) {
+      continue;
     }
+    SearchAll(i, distance_to, nearest, skip);
   }
-  std::ranges::sort_heap(nearest, IsNearer);
-  return nearest;
+  return nearest.Take();
+}
+
+void SegmentSet::SearchAll(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
+                           absl::FunctionRef<bool(Place)> skip) const {
+  const Segment& segment = *segments_[i];
+  for (const Segment::Entry& entry : segment.entries()) {
+    if (entry.row == Segment::kDeleted || !live_[i]->Has(entry.row)) continue;
+    const std::span<const float> vector = segment.Vector(entry.row);
+    if (vector.empty()) continue;
+    const Neighbour candidate{.distance = distance_to(vector.data()),
+                              .id = entry.id,
+                              .place = {.segment = i, .row = entry.row}};
+    if (nearest.Wants(candidate) && !skip(candidate.place)) nearest.Add(candidate);
+  }
+}
+
+bool SegmentSet::SearchGraph(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
+                             absl::FunctionRef<bool(Place)> skip) const {
+  const Segment& segment = *segments_[i];
+  const Graph& graph = *segment.graph();
+  const LiveRows& live = *live_[i];
+  // The breadth was measured for ten neighbours.
+  const size_t breadth = graph.breadth() + nearest.k();
+  const auto hits = graph.Search(distance_to, segment.vectors().data(), segment.dimension(),
+                                 breadth, live.count / Graph::kLinkCost, [&](uint32_t vector) {
+                                   const uint32_t row = segment.EntryOfVector(vector).row;
+                                   return live.Has(row) && !skip({.segment = i, .row = row});
+                                 });
+  if (!hits) return false;
+  for (const Graph::Hit& hit : *hits) {
+    const Segment::Entry& entry = segment.EntryOfVector(hit.vector);
+    const Neighbour candidate{
+        .distance = hit.distance, .id = entry.id, .place = {.segment = i, .row = entry.row}};
+    if (nearest.Wants(candidate)) nearest.Add(candidate);
+  }
+  return true;
 }
 
 }  // namespace sluice

@@ -49,10 +49,11 @@ class SegmentSet {
                  absl::FunctionRef<bool(const IdHash&, Place)> visit) const;
 
   // The `k` live rows nearest to `query`, nearest first, without those for which `skip` is true.
-  // Exact. Equal distances are ordered, and at the k-th place cut off, by id hash: the answer
-  // depends on the rows alone, not on how they lie in segments. `skip` is asked only about rows
-  // that would otherwise be in the answer so far. A query of another dimension than a segment's
-  // finds nothing in it.
+  // Exact in segments without a graph of this metric, and where few rows are live; else
+  // approximate. Equal distances are ordered, and at the k-th place cut off, by id hash: as far as
+  // it is exact, the answer depends on the rows alone, not on how they lie in segments. `skip` is
+  // asked only about rows that would otherwise be in the answer so far. A query of another
+  // dimension than a segment's finds nothing in it.
   std::vector<Neighbour> Search(v1::Metric metric, std::span<const float> query, size_t k,
                                 absl::FunctionRef<bool(Place)> skip) const;
 
@@ -67,6 +68,14 @@ class SegmentSet {
   };
 
   SegmentSet() = default;
+  // The answer so far: a heap, the farthest on top.
+  class Nearest;
+  // Adds what segments_[i] has.
+  void SearchAll(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
+                 absl::FunctionRef<bool(Place)> skip) const;
+  // False: given up before anything was added, since looking at all costs less.
+  bool SearchGraph(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
+                   absl::FunctionRef<bool(Place)> skip) const;
   // Of segments_[i].
   std::shared_ptr<const LiveRows> LiveRowsOf(size_t i, const SegmentSet* before) const;
 

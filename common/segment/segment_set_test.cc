@@ -67,7 +67,8 @@ class ModelledCollection {
   void MergeRange(size_t first, size_t last) {
     WrittenSegment merged{.path = folder_.NewPath(), .info = {}};
     const std::span inputs(segments_.begin() + first, segments_.begin() + last);
-    const auto info = Must(MergeSegments(inputs, first == 0, kDimension, merged.path));
+    const auto info = Must(MergeSegments(
+        inputs, {.drop_deletions = first == 0, .dimension = kDimension}, merged.path));
     EXPECT_EQ(std::filesystem::exists(merged.path), info.has_value());
     segments_.erase(segments_.begin() + first, segments_.begin() + last);
     if (!info) return;
@@ -221,7 +222,7 @@ TEST(SegmentSet, AViewBuiltOnAnEarlierOneSeesWhatWasSkippedBetweenThem) {
   // b and c were merged into one before the reader looked again.
   WrittenSegment merged{.path = folder.NewPath(), .info = {}};
   const std::shared_ptr<const Segment> inputs[] = {b, c};
-  merged.info = *Must(MergeSegments(inputs, false, 1, merged.path));
+  merged.info = *Must(MergeSegments(inputs, {.dimension = 1}, merged.path));
   const auto after = SegmentSet::Build({a, OpenSegment(merged)}, before.get());
   EXPECT_EQ(after->live_count(), 2u);
   EXPECT_FALSE(after->Find(HashOf("c")));
@@ -259,13 +260,90 @@ TEST(SegmentSet, SearchLeavesOutRowsWithoutVectorAndQueriesOfAnotherDimension) {
   EXPECT_TRUE(set->Search(v1::METRIC_L2, query, 0, SkipNone).empty());
 }
 
+// Rows around 30 centres.
+Row ClusteredRow(std::mt19937& random, const std::string& id, uint64_t seq_id) {
+  constexpr uint32_t kClusteredDimension = 16;
+  std::normal_distribution<float> near(0, 0.4F);
+  std::normal_distribution<float> far;
+  std::mt19937 centre(random() % 30);
+  Row row = MakeRow(id, seq_id);
+  for (uint32_t i = 0; i < kClusteredDimension; ++i) {
+    row.vector.push_back(far(centre) + near(random));
+  }
+  return row;
+}
+
+TEST(SegmentSet, FindsNearlyAllNeighboursByGraphAfterHeavyUpdatesAndDeletes) {
+  TestFolder folder;
+  std::mt19937 random(3);
+  constexpr int kIds = 4000;
+  std::vector<Row> rows;
+  uint64_t seq_id = 0;
+  for (int i = 0; i < kIds; ++i) {
+    rows.push_back(ClusteredRow(random, "id" + std::to_string(i), ++seq_id));
+    if (i % 10 == 0) rows.back().vector.clear();
+  }
+  const std::shared_ptr<const Segment> flat[] = {
+      OpenSegment(WriteSegment(folder, 16, rows, {"never there"}))};
+  WrittenSegment merged{.path = folder.NewPath(), .info = {}};
+  merged.info = *Must(MergeSegments(
+      flat, {.dimension = 16, .graph = {.metric = v1::METRIC_COSINE, .from_vectors = 1000}},
+      merged.path));
+  EXPECT_TRUE(merged.info.graph_considered());
+  std::vector<std::shared_ptr<const Segment>> segments = {OpenSegment(merged)};
+  ASSERT_NE(segments[0]->graph(), nullptr);
+
+  // Half of the ids get another vector, a fifth go.
+  std::vector<Row> updates;
+  std::vector<std::string> deleted;
+  for (int i = 0; i < kIds; ++i) {
+    const uint32_t dice = random() % 10;
+    const std::string id = "id" + std::to_string(i);
+    if (dice < 5) {
+      updates.push_back(ClusteredRow(random, id, ++seq_id));
+    } else if (dice < 7) {
+      deleted.push_back(id);
+    }
+  }
+  segments.push_back(OpenSegment(WriteSegment(folder, 16, updates, deleted)));
+  const auto set = SegmentSet::Build(segments, nullptr);
+
+  size_t found = 0;
+  constexpr int kQueries = 100;
+  for (int q = 0; q < kQueries; ++q) {
+    const std::vector<float> query = ClusteredRow(random, "", 0).vector;
+    const auto skip = [](Place place) { return place.row % 7 == 0; };
+    const auto nearest = set->Search(v1::METRIC_COSINE, query, 10, skip);
+    std::vector<std::pair<float, IdHash>> truth;
+    set->VisitLive(std::nullopt, [&](const IdHash& id, Place place) {
+      const auto vector = set->Vector(place);
+      if (!vector.empty() && !skip(place)) {
+        truth.emplace_back(Distance(v1::METRIC_COSINE, query, vector), id);
+      }
+      return true;
+    });
+    std::ranges::sort(truth);
+    truth.resize(10);
+    for (const auto& neighbour : nearest) {
+      EXPECT_FALSE(skip(neighbour.place));
+      EXPECT_EQ(set->Find(neighbour.id), neighbour.place);
+      found += std::ranges::count(truth, std::pair(neighbour.distance, neighbour.id));
+    }
+  }
+  EXPECT_GE(found, 0.95 * 10 * kQueries);
+  // Of another metric than the graph's: exact.
+  const std::vector<float> query = ClusteredRow(random, "", 0).vector;
+  EXPECT_EQ(set->Search(v1::METRIC_L2, query, 4000, SkipNone).size(),
+            set->Search(v1::METRIC_COSINE, query, 4000, SkipNone).size());
+}
+
 TEST(MergeSegments, OfDeletionsThatAreDroppedLeavesNoFile) {
   TestFolder folder;
   const std::shared_ptr<const Segment> inputs[] = {
       OpenSegment(WriteSegment(folder, 0, {MakeRow("a", 1)})),
       OpenSegment(WriteSegment(folder, 0, {}, {"a"}))};
   const std::filesystem::path path = folder.NewPath();
-  EXPECT_EQ(Must(MergeSegments(inputs, true, 0, path)), std::nullopt);
+  EXPECT_EQ(Must(MergeSegments(inputs, {.drop_deletions = true}, path)), std::nullopt);
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
@@ -278,7 +356,7 @@ TEST(MergeSegments, CoversTheSeqIdsOfItsInputs) {
   second.info.set_after_seq_id(11);
   second.info.set_up_to_seq_id(15);
   const std::shared_ptr<const Segment> inputs[] = {OpenSegment(first), OpenSegment(second)};
-  const auto info = Must(MergeSegments(inputs, false, 0, folder.NewPath())).value();
+  const auto info = Must(MergeSegments(inputs, {}, folder.NewPath())).value();
   EXPECT_EQ(info.after_seq_id(), 10u);
   EXPECT_EQ(info.up_to_seq_id(), 15u);
   EXPECT_EQ(info.entries(), 1u);

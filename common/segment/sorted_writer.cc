@@ -96,6 +96,18 @@ absl::Status SortedSegmentWriter::AppendRows() {
   return absl::OkStatus();
 }
 
+absl::Status SortedSegmentWriter::AddGraph(const GraphPolicy& policy,
+                                           absl::FunctionRef<absl::Status()> proceed) {
+  if (vectors_ < policy.from_vectors) return absl::OkStatus();
+  SLUICE_ASSIGN_OR_RETURN(const auto file, file_->Map());
+  const std::span<const float> vectors(
+      reinterpret_cast<const float*>(file->bytes().data() + kHeaderBytes),
+      size_t{vectors_} * dimension_);
+  SLUICE_ASSIGN_OR_RETURN(graph_,
+                          BuildGraph(policy.metric, dimension_, vectors, policy.threads, proceed));
+  return absl::OkStatus();
+}
+
 absl::StatusOr<v1::SegmentInfo> SortedSegmentWriter::Finish() {
   footer_.entries = index_.size();
   footer_.rows = slots_.size();
@@ -107,6 +119,11 @@ absl::StatusOr<v1::SegmentInfo> SortedSegmentWriter::Finish() {
   if (vectors_ > 0 && vectors_ < slots_.size()) {
     SLUICE_RETURN_IF_ERROR(
         AppendSection(SectionKind::kSlots, BytesOf(std::span<const uint32_t>(slots_))));
+  }
+  if (!graph_.empty()) {
+    SLUICE_RETURN_IF_ERROR(file_->Pad(alignof(uint32_t)));
+    SLUICE_RETURN_IF_ERROR(AppendSection(SectionKind::kGraph, graph_));
+    graph_.clear();
   }
   if (rows_ != nullptr) SLUICE_RETURN_IF_ERROR(AppendRows());
   SLUICE_RETURN_IF_ERROR(file_->Pad(alignof(Segment::Entry)));

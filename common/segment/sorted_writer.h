@@ -10,12 +10,14 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/segment/files.h"
 #include "common/segment/format.h"
+#include "common/segment/graph.h"
 #include "common/segment/rows.h"
 #include "common/segment/segment.h"
 
@@ -32,6 +34,9 @@ class SortedSegmentWriter {
                       std::span<const float> vector);
   absl::Status AddDeleted(const IdHash& id);
   uint64_t entries() const { return index_.size(); }
+
+  // Before Finish, if at all: considers a graph over the vectors. `proceed` as in BuildGraph.
+  absl::Status AddGraph(const GraphPolicy& policy, absl::FunctionRef<absl::Status()> proceed);
 
   // Call it once. Fills entries, rows, vectors, bytes and crc32c.
   absl::StatusOr<v1::SegmentInfo> Finish();
@@ -53,6 +58,8 @@ class SortedSegmentWriter {
   std::vector<uint32_t> slots_;
   uint32_t vectors_ = 0;
   uint32_t vectors_crc32c_ = 0;
+  // Empty: none.
+  std::string graph_;
   Footer footer_;
 };
 

@@ -86,8 +86,8 @@ class CompactionTest : public ::testing::Test {
   void Merge(size_t first, size_t last) {
     auto segments = std::vector(view_->segments().begin(), view_->segments().end());
     const auto path = folder_.path() / std::to_string(++files_);
-    auto info = MergeSegments(std::span(segments).subspan(first, last - first), first == 0,
-                              kDimension, path);
+    auto info = MergeSegments(std::span(segments).subspan(first, last - first),
+                              {.drop_deletions = first == 0, .dimension = kDimension}, path);
     ASSERT_TRUE(info.ok()) << info.status();
     segments.erase(segments.begin() + first, segments.begin() + last);
     if (*info) {

@@ -41,7 +41,12 @@ absl::Status RunMerge(const Job& job) {
   };
   SLUICE_ASSIGN_OR_RETURN(
       std::optional<v1::SegmentInfo> output,
-      MergeSegments(inputs, /*drop_deletions=*/first == 0, dimension, file.path(), proceed));
+      MergeSegments(inputs,
+                    {.drop_deletions = first == 0,
+                     .dimension = dimension,
+                     .graph = {.metric = job.claim.schema().metric(),
+                               .threads = static_cast<int>(at.settings.graph_threads)}},
+                    file.path(), proceed));
   at.faults.Reach(Stage::kMergeWritten);
 
   constexpr uint64_t kNumber = 1;

@@ -13,6 +13,7 @@ struct CompactorSettings {
   std::string objects;
   uint64_t workers = 0;
   uint64_t merge_workers = 0;
+  uint64_t graph_threads = 0;
   uint64_t lease_ms = 0;
   uint64_t claim_wait_ms = 0;
   uint64_t batch_bytes = 0;

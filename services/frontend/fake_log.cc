@@ -60,8 +60,11 @@ void FakeCollection::Compact(SeqId to) {
 
 void FakeCollection::Merge(size_t first, size_t last) {
   const std::filesystem::path file = objects_->NewTemporaryPath();
-  auto info = Must(MergeSegments(std::span(segments_).subspan(first, last - first), first == 0,
-                                 schema_.dimension(), file));
+  auto info = Must(MergeSegments(std::span(segments_).subspan(first, last - first),
+                                 {.drop_deletions = first == 0,
+                                  .dimension = schema_.dimension(),
+                                  .graph = {.metric = schema_.metric()}},
+                                 file));
   if (info) return Put(*std::move(info), file, first, last);
   infos_.erase(infos_.begin() + first, infos_.begin() + last);
   segments_.erase(segments_.begin() + first, segments_.begin() + last);
