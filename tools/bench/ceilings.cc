@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
-#include <signal.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -79,10 +77,7 @@ absl::StatusOr<FileLoop> BestWriteAndSync(const std::filesystem::path& folder,
   return best;
 }
 
-int ServeEcho() {
-  // Ends with the bench, however that ends.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  EchoService service;
+int ServeCeiling(grpc::Service& service) {
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -94,6 +89,11 @@ int ServeEcho() {
   std::fflush(stdout);
   server->Wait();
   return 0;
+}
+
+int ServeEcho() {
+  EchoService service;
+  return ServeCeiling(service);
 }
 
 }  // namespace sluice::bench

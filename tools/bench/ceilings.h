@@ -1,6 +1,8 @@
 // What the machine can do at best, measured in the same run with the same messages.
 #pragma once
 
+#include <grpcpp/impl/codegen/service_type.h>
+
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
@@ -24,8 +26,11 @@ absl::StatusOr<FileLoop> WriteAndSync(const std::filesystem::path& folder, size_
 absl::StatusOr<FileLoop> BestWriteAndSync(const std::filesystem::path& folder,
                                           std::chrono::milliseconds duration_each);
 
+// Serves `service` on loopback. Prints "ready grpc=ADDRESS"; runs until it is killed.
+int ServeCeiling(grpc::Service& service);
+
 // Serves LogService.PushLogs with the generated callback service: parses each message, stores
-// nothing. Prints "ready grpc=ADDRESS"; runs until it is killed, or its parent ends.
+// nothing.
 int ServeEcho();
 
 }  // namespace sluice::bench

@@ -61,16 +61,7 @@ absl::StatusOr<double> FindDirtyMillis(const std::shared_ptr<grpc::Channel>& cha
   if (claimed.lease().collection_id() != collection) {
     return absl::InternalError("the claim did not find the collection that was written");
   }
-  v1::CommitRequest commit;
-  *commit.mutable_lease() = claimed.lease();
-  commit.set_number(1);
-  commit.mutable_compaction()->set_from_seq_id(claimed.applied_seq_id());
-  commit.mutable_compaction()->set_to_seq_id(claimed.tail_seq_id());
-  SLUICE_RETURN_IF_ERROR(compaction.Commit(commit).status());
-  v1::ReleaseRequest release;
-  *release.mutable_lease() = claimed.lease();
-  release.set_reason(v1::RELEASE_REASON_DONE);
-  SLUICE_RETURN_IF_ERROR(compaction.Release(release));
+  SLUICE_RETURN_IF_ERROR(CommitWithoutSegment(compaction, claimed));
   return millis;
 }
 

@@ -140,6 +140,20 @@ absl::StatusOr<std::vector<std::string>> MakeCollections(const std::filesystem::
   return ids;
 }
 
+absl::Status CommitWithoutSegment(client::Compaction& compaction,
+                                  const v1::ClaimResponse& claimed) {
+  v1::CommitRequest commit;
+  *commit.mutable_lease() = claimed.lease();
+  commit.set_number(1);
+  commit.mutable_compaction()->set_from_seq_id(claimed.applied_seq_id());
+  commit.mutable_compaction()->set_to_seq_id(claimed.tail_seq_id());
+  SLUICE_RETURN_IF_ERROR(compaction.Commit(commit).status());
+  v1::ReleaseRequest release;
+  *release.mutable_lease() = claimed.lease();
+  release.set_reason(v1::RELEASE_REASON_DONE);
+  return compaction.Release(release);
+}
+
 uint64_t ResidentBytes(pid_t pid) {
   std::ifstream in("/proc/" + std::to_string(pid) + "/statm");
   uint64_t total = 0;

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/client/client.h"
 #include "sluice/v1/collection.pb.h"
+#include "sluice/v1/compaction.pb.h"
 #include "tests/support/process.h"
 
 namespace sluice::bench {
@@ -36,6 +38,9 @@ absl::StatusOr<std::string> NewCollection(
 absl::StatusOr<std::vector<std::string>> MakeCollections(const std::filesystem::path& folder,
                                                          size_t count,
                                                          const v1::CollectionSettings& settings);
+
+// Commits all that was claimed as applied, with no segment, and ends the lease.
+absl::Status CommitWithoutSegment(client::Compaction& compaction, const v1::ClaimResponse& claimed);
 
 // Memory that a process has in place, in bytes; processor time it has used, in seconds.
 uint64_t ResidentBytes(pid_t pid);

@@ -1,5 +1,8 @@
 // sluice-bench: ratios of Sluice's hot paths to the machine's own ceilings, measured in the same
 // run. README.md says what each group does.
+#include <signal.h>
+#include <sys/prctl.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
@@ -162,6 +165,10 @@ int main(int argc, char** argv) {
       ->expected(2)
       ->group("");
   CLI11_PARSE(app, argc, argv);
+  if (serve_echo || !serve_stream.empty()) {
+    // Ends with the bench, however that ends.
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+  }
   if (serve_echo) return sluice::bench::ServeEcho();
   if (!serve_stream.empty()) return sluice::bench::ServeStream(serve_stream[0], serve_stream[1]);
   options.soak = std::chrono::seconds(soak_seconds);

@@ -78,16 +78,7 @@ class Consumer {
     request.set_wait_ms(1000);
     SLUICE_ASSIGN_OR_RETURN(const v1::ClaimResponse claimed, compaction.Claim(request));
     if (!claimed.has_lease()) return absl::OkStatus();
-    v1::CommitRequest commit;
-    *commit.mutable_lease() = claimed.lease();
-    commit.set_number(1);
-    commit.mutable_compaction()->set_from_seq_id(claimed.applied_seq_id());
-    commit.mutable_compaction()->set_to_seq_id(claimed.tail_seq_id());
-    SLUICE_RETURN_IF_ERROR(compaction.Commit(commit).status());
-    v1::ReleaseRequest release;
-    *release.mutable_lease() = claimed.lease();
-    release.set_reason(v1::RELEASE_REASON_DONE);
-    SLUICE_RETURN_IF_ERROR(compaction.Release(release));
+    SLUICE_RETURN_IF_ERROR(CommitWithoutSegment(compaction, claimed));
     // Nothing is trimmed that was not read.
     const uint64_t done = std::min(claimed.tail_seq_id(), read_.load());
     if (done <= keep_ + trimmed_) return absl::OkStatus();

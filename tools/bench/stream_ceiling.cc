@@ -1,8 +1,6 @@
 #include "tools/bench/stream_ceiling.h"
 
 #include <grpcpp/grpcpp.h>
-#include <signal.h>
-#include <sys/prctl.h>
 
 #include <cstdio>
 #include <memory>
@@ -10,6 +8,7 @@
 
 #include "common/client/client.h"
 #include "sluice/v1/log.grpc.pb.h"
+#include "tools/bench/ceilings.h"
 
 namespace sluice::bench {
 namespace {
@@ -78,24 +77,13 @@ Messages ReadAll(const std::string& address, const std::string& collection) {
 }  // namespace
 
 int ServeStream(const std::string& address, const std::string& collection) {
-  // Ends with the bench, however that ends.
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
   Messages messages = ReadAll(address, collection);
   if (messages.empty()) {
     std::fprintf(stderr, "the log cannot be read\n");
     return 1;
   }
   StreamService service(std::move(messages));
-  grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service);
-  const auto server = builder.BuildAndStart();
-  if (!server) return 1;
-  std::printf("ready grpc=127.0.0.1:%d\n", port);
-  std::fflush(stdout);
-  server->Wait();
-  return 0;
+  return ServeCeiling(service);
 }
 
 }  // namespace sluice::bench
