@@ -39,7 +39,7 @@ constexpr double kRecall = 0.98;
 // After so many vectors, a graph that is not good enough is given up.
 constexpr size_t kPilot = 10'000;
 
-constexpr size_t kVectorsPerQuestion = 32;
+constexpr uint32_t kVectorsPerQuestion = 32;
 
 // The nodes hold the number of a vector; distances are those of DistanceTo, up to rounding.
 class Space : public hnswlib::SpaceInterface<float> {
@@ -101,8 +101,9 @@ absl::Status Broken(const std::exception& e) {
 }
 
 // Runs `work` with 0 .. count - 1 on `threads` threads, this one included, which asks `proceed`
-// every now and then. The first error stops all.
-absl::Status ForEach(uint32_t count, int threads, absl::FunctionRef<absl::Status()> proceed,
+// before each `at_once` of them. The first error stops all.
+absl::Status ForEach(uint32_t count, uint32_t at_once, int threads,
+                     absl::FunctionRef<absl::Status()> proceed,
                      absl::FunctionRef<void(uint32_t)> work) {
   std::atomic<uint32_t> next = 0;
   std::atomic<bool> stop = false;
@@ -115,13 +116,13 @@ absl::Status ForEach(uint32_t count, int threads, absl::FunctionRef<absl::Status
   };
   const auto run = [&](bool asks) {
     while (!stop) {
-      const uint32_t first = next.fetch_add(kVectorsPerQuestion);
+      const uint32_t first = next.fetch_add(at_once);
       if (first >= count) return;
       if (asks) {
         if (absl::Status status = proceed(); !status.ok()) return fail(std::move(status));
       }
       try {
-        for (uint32_t i = first; i < std::min<uint32_t>(count, first + kVectorsPerQuestion); ++i) {
+        for (uint32_t i = first; i < std::min<uint32_t>(count, first + at_once); ++i) {
           work(i);
         }
       } catch (const std::bad_alloc&) {
@@ -209,7 +210,7 @@ class Builder {
     // The first alone: threads that find no entry point would each start a graph.
     index.addPoint(&rest_.front(), rest_.front());
     const auto insert = [&](std::span<const uint32_t> some) {
-      return ForEach(static_cast<uint32_t>(some.size()), threads_, proceed_,
+      return ForEach(static_cast<uint32_t>(some.size()), kVectorsPerQuestion, threads_, proceed_,
                      [&](uint32_t i) { index.addPoint(&some[i], some[i]); });
     };
     // What few vectors are too hard for, many are too.
@@ -259,7 +260,7 @@ class Builder {
   absl::Status FindReach(size_t built) {
     reach_of_ = built;
     reach_.assign(queries_.size(), 0);
-    return ForEach(static_cast<uint32_t>(queries_.size()), threads_, proceed_, [&](uint32_t q) {
+    return ForEach(static_cast<uint32_t>(queries_.size()), 1, threads_, proceed_, [&](uint32_t q) {
       const DistanceTo distance_to = DistanceToQuery(q);
       std::vector<float> distances;
       distances.reserve(built);

@@ -215,7 +215,8 @@ bool SegmentSet::SearchGraph(uint32_t i, const DistanceTo& distance_to, Nearest&
                                    const uint32_t row = segment.EntryOfVector(vector).row;
                                    return live.Has(row) && !skip({.segment = i, .row = row});
                                  });
-  if (!hits) return false;
+  // Too few also where the graph leaves some unreachable.
+  if (!hits || hits->size() < nearest.k()) return false;
   for (const Graph::Hit& hit : *hits) {
     const Segment::Entry& entry = segment.EntryOfVector(hit.vector);
     const Neighbour candidate{

@@ -73,7 +73,7 @@ class SegmentSet {
   // Adds what segments_[i] has.
   void SearchAll(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
                  absl::FunctionRef<bool(Place)> skip) const;
-  // False: given up before anything was added, since looking at all costs less.
+  // False: nothing was added, since it found too few, or looking at all costs less.
   bool SearchGraph(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
                    absl::FunctionRef<bool(Place)> skip) const;
   // Of segments_[i].

@@ -1,4 +1,4 @@
-// Query: exact search over segments and tail.
+// Query: search over segments and tail.
 #include <algorithm>
 #include <cmath>
 #include <cstring>

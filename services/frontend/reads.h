@@ -30,7 +30,7 @@ absl::Status Check(const v1::QueryRequest& request);
 
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request);
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
-// Exact. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER.
+// Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER.
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request);
 
 }  // namespace sluice::frontend
