@@ -95,8 +95,7 @@ absl::StatusOr<CommandView> DecodeCommand(std::string_view head, std::string_vie
 absl::Status ForEachCommand(std::string_view group,
                             absl::FunctionRef<absl::Status(const CommandView&)> visit);
 
-// ---- Answers: what applying a command yields
-// --------------------------------------------------------------------------------------
+// Answers: what applying a command yields.
 
 struct Done {};
 

@@ -2,18 +2,21 @@
 // are big-endian, so that keys sort by them; ids are their 16 bytes. The first 17 bytes of a key
 // (type and id, where there is one) are its bloom prefix.
 //
-//   key                                          value                                     written
-//   by M                                            pb::ShardState                            every
-//   group L collection                                 pb::LogState log machine A collection
-//   lastSeqId                       append (append.h)                         Push, once; dropped
-//   by the trim filter R requestId                                  pb::DedupeState Push, once;
-//   deleted past the horizon S collection upToSeqId                       v1::SegmentInfo Commit;
-//   deleted by Commit(merge) and CollectGarbage T collection token pb::TokenState Claim, Commit,
-//   Release; deleted by CollectGarbage D kind dueTime collection                    (empty) log
-//   machine, with L, in the same batch G dueTime collection what token number v1::GarbageEntry,
-//   without its key         Commit(merge), end of a token, DeleteLog; CollectGarbage C collection
-//   v1::Collection                            catalog machine N tenant \0 database \0 name
-//   collection                                catalog machine
+// clang-format off
+//   key                             value                          written
+//   M                               pb::ShardState                 by every group
+//   L collection                    pb::LogState                   log machine
+//   A collection lastSeqId          append (append.h)              Push, once; dropped by the trim filter
+//   R requestId                     pb::DedupeState                Push, once; deleted past the horizon
+//   S collection upToSeqId          v1::SegmentInfo                Commit; deleted by Commit(merge), CollectGarbage
+//   T collection token              pb::TokenState                 Claim, Commit, Release; deleted by CollectGarbage
+//   D kind dueTime collection       (empty)                        log machine, with L, in the same batch
+//   G dueTime collection what token number
+//                                   v1::GarbageEntry, without its key
+//                                                                  Commit(merge), end of a token, DeleteLog; CollectGarbage
+//   C collection                    v1::Collection                 catalog machine
+//   N tenant \0 database \0 name     collection                     catalog machine
+// clang-format on
 //
 // A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output has
 // the name of its last input.

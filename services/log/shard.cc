@@ -252,8 +252,7 @@ int64_t Shard::StampTime() {
   return now;
 }
 
-// ---- The writer thread
-// ----------------------------------------------------------------------------------------------------------
+// The writer thread.
 
 void Shard::RunWriter() {
   for (;;) {
@@ -368,8 +367,7 @@ bool Shard::AwaitJournal() {
   return true;
 }
 
-// ---- The applier thread
-// ---------------------------------------------------------------------------------------------------------
+// The applier thread.
 
 void Shard::RunApplier() {
   bool applying = true;
