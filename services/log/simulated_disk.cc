@@ -46,7 +46,8 @@ rocksdb::IOStatus ToRocks(int error, std::string_view path) {
 
 }  // namespace
 
-// The journal's way
+// ---- The journal's way
+// ----------------------------------------------------------------------------------------------------------
 
 class SimulatedDisk::JournalFile : public File {
  public:
@@ -140,7 +141,8 @@ class SimulatedDisk::JournalFiles : public FileSystem {
   SimulatedDisk& disk_;
 };
 
-// RocksDB's way
+// ---- RocksDB's way
+// --------------------------------------------------------------------------------------------------------------
 
 class SimulatedDisk::WritableFile : public rocksdb::FSWritableFile {
  public:
@@ -378,7 +380,8 @@ class SimulatedDisk::RocksFiles : public rocksdb::FileSystem {
   SimulatedDisk& disk_;
 };
 
-// The disk
+// ---- The disk
+// -------------------------------------------------------------------------------------------------------------------
 
 SimulatedDisk::SimulatedDisk(uint64_t seed)
     : random_(seed),

@@ -11,7 +11,7 @@
 #include "common/errors/errors.h"
 #include "services/log/command.pb.h"
 #include "services/log/keys.h"
-#include "services/log/store_env.h"
+#include "services/log/store_files.h"
 
 namespace sluice::log {
 namespace {
@@ -88,6 +88,20 @@ class TrimFilter : public rocksdb::CompactionFilter {
   mutable SeqId trim_;
 };
 
+// Threads as everybody's; files and clock as the options say.
+class StoreEnv : public rocksdb::EnvWrapper {
+ public:
+  explicit StoreEnv(const StoreOptions& options)
+      : EnvWrapper(rocksdb::NewCompositeEnv(std::make_shared<StoreFiles>(
+            options.files ? options.files : rocksdb::FileSystem::Default()))) {
+    // RocksDB asks now the one, now the other.
+    file_system_ = target()->GetFileSystem();
+    system_clock_ = options.clock ? options.clock : rocksdb::SystemClock::Default();
+  }
+  static const char* kClassName() { return "SluiceStoreEnv"; }
+  const char* Name() const override { return kClassName(); }
+};
+
 }  // namespace
 
 class Store::TrimFilterFactory : public rocksdb::CompactionFilterFactory {
@@ -121,13 +135,7 @@ class Store::Listener : public rocksdb::EventListener {
     // A compaction that met an I/O error is tried again by RocksDB; it holds nobody up.
     const bool retried = reason == rocksdb::BackgroundErrorReason::kCompaction &&
                          error->IsIOError() && !error->IsNoSpace();
-    if (retried) return;
-    // One that is soft does not stop flushes.
-    if (error->severity() != rocksdb::Status::kSoftError) store_->env_->HoldFlushes();
-    store_->on_failed_(FromRocks(*error, store_->folder_.string()));
-  }
-  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
-    store_->env_->FlushBegan();
+    if (!retried) store_->on_failed_(FromRocks(*error, store_->folder_.string()));
   }
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {
     store_->slow_.store(info.condition.cur != rocksdb::WriteStallCondition::kNormal,
@@ -227,7 +235,6 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
 
 Store::~Store() {
   blobs_.Stop();
-  env_->Close();
   if (db_) (void)db_->Close();
 }
 
@@ -238,8 +245,7 @@ absl::Status Store::Write(rocksdb::WriteBatch* batch) {
 }
 
 absl::Status Store::Recover() {
-  SLUICE_RETURN_IF_ERROR(
-      FromRocks(env_->Resume([this] { return db_->Resume(); }), folder_.string()));
+  SLUICE_RETURN_IF_ERROR(FromRocks(db_->Resume(), folder_.string()));
   // Resume forgets the error of a flush, but does not repeat it.
   return Flush();
 }

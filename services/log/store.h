@@ -26,8 +26,6 @@
 
 namespace sluice::log {
 
-class StoreEnv;
-
 struct StoreOptions {
   std::filesystem::path folder;
   // One memtable; up to three are in memory.
@@ -133,7 +131,7 @@ class Store {
   // Woken by threads of db_'s, which therefore goes first.
   BlobCollector blobs_;
   // Before the database, so that it goes after it.
-  std::unique_ptr<StoreEnv> env_;
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
 };
 
