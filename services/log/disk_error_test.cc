@@ -39,10 +39,12 @@ class DiskErrorTest : public ::testing::Test {
 
   static void AwaitWritable(const Shard& shard) {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (!shard.Writable().ok() && std::chrono::steady_clock::now() < until) {
+    absl::Status writable = shard.Writable();
+    while (!writable.ok() && std::chrono::steady_clock::now() < until) {
       std::this_thread::yield();
+      writable = shard.Writable();
     }
-    ASSERT_TRUE(shard.Writable().ok()) << shard.Writable();
+    ASSERT_TRUE(writable.ok()) << writable;
   }
 
   // The operations after the next `skip` fail with `error` until the shard says so, or so many

@@ -46,8 +46,7 @@ rocksdb::IOStatus ToRocks(int error, std::string_view path) {
 
 }  // namespace
 
-// ---- The journal's way
-// ----------------------------------------------------------------------------------------------------------
+// The journal's way
 
 class SimulatedDisk::JournalFile : public File {
  public:
@@ -141,8 +140,7 @@ class SimulatedDisk::JournalFiles : public FileSystem {
   SimulatedDisk& disk_;
 };
 
-// ---- RocksDB's way
-// --------------------------------------------------------------------------------------------------------------
+// RocksDB's way
 
 class SimulatedDisk::WritableFile : public rocksdb::FSWritableFile {
  public:
@@ -380,8 +378,7 @@ class SimulatedDisk::RocksFiles : public rocksdb::FileSystem {
   SimulatedDisk& disk_;
 };
 
-// ---- The disk
-// -------------------------------------------------------------------------------------------------------------------
+// The disk
 
 SimulatedDisk::SimulatedDisk(uint64_t seed)
     : random_(seed),
