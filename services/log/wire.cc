@@ -27,6 +27,10 @@ void PutTag(std::string* out, int field, WireFormatLite::WireType type) {
   PutVarint(out, WireFormatLite::MakeTag(field, type));
 }
 
+// A message that is so full, of a hundred, ends where an append ends: to cut the next one costs
+// reading it again for the message after this.
+constexpr size_t kFullEnough = 80;
+
 // Bytes of the fields around an append's records, at most: three tags, a length, two numbers.
 constexpr size_t kAppendOverhead = 3 + 5 + 10 + 10;
 
@@ -104,7 +108,8 @@ absl::StatusOr<Filled> AppendFiller::Fill(int field, const FillLimits& limits, s
     const size_t room = limits.message_bytes > used ? limits.message_bytes - used : 0;
     uint32_t fits = CountThatFits(slice, limits.records - filled.records, room);
     if (fits == 0 && filled.records == 0) fits = 1;
-    if (fits == 0) {
+    const bool full_enough = out->size() * 100 > limits.message_bytes * kFullEnough;
+    if (fits == 0 || (fits < slice.count && full_enough)) {
       rest_ = slice;
       break;
     }
