@@ -190,6 +190,7 @@ Result LogMachine::Trim(const pb::Trim& command) {
     SLUICE_ASSIGN_OR_RETURN(const LogTable::Place next, table_.Locate(*log, SeqId(up_to + 1)));
     bytes = next.bytes_before;
   }
+  trimmed_bytes_ += bytes - state.trim_bytes();
   state.set_trim(up_to);
   state.set_trim_bytes(bytes);
   UpdateTrim(*log);
@@ -227,6 +228,7 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
       // From here on the trim filter drops its appends. The row stays, so that its id is not taken
       // for a new one.
       log->state.set_purged(true);
+      trimmed_bytes_ += log->state.tail_bytes() - log->state.trim_bytes();
       break;
     }
   }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -34,6 +35,8 @@ class LogMachine {
   std::optional<Result> Apply(const pb::Command& command);
 
   LogTable& table() { return table_; }
+  // Bytes of appends that are not needed any more since this was last asked.
+  uint64_t TakeTrimmedBytes() { return std::exchange(trimmed_bytes_, 0); }
 
  private:
   Result OpenLog(const pb::OpenLog& command);
@@ -79,6 +82,7 @@ class LogMachine {
   pb::ShardState& shard_;
   LogTable table_;
   Dedupe dedupe_;
+  uint64_t trimmed_bytes_ = 0;
 };
 
 }  // namespace sluice::log

@@ -54,6 +54,7 @@ absl::Status StateMachine::Finish(JournalPosition position, std::vector<LogPosit
     return written;
   }
   written_ = shard_;
+  if (const uint64_t trimmed = logs_.TakeTrimmedBytes()) store_.Trimmed(trimmed);
   for (const Log* log : logs_.table().moved()) {
     moved->push_back({log->id, SeqId(log->state.tail()), SeqId(log->state.applied()),
                       SeqId(log->state.trim()), Incarnation(shard_.incarnation()),
@@ -66,6 +67,7 @@ absl::Status StateMachine::Finish(JournalPosition position, std::vector<LogPosit
 void StateMachine::Discard() {
   rows_.Discard();
   logs_.table().Discard();
+  (void)logs_.TakeTrimmedBytes();
   shard_ = written_;
 }
 

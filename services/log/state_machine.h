@@ -29,7 +29,8 @@ struct LogPositions {
 
 class StateMachine {
  public:
-  explicit StateMachine(Store& store) : rows_(store), catalog_(rows_), logs_(rows_, shard_) {}
+  explicit StateMachine(Store& store)
+      : store_(store), rows_(store), catalog_(rows_), logs_(rows_, shard_) {}
   StateMachine(const StateMachine&) = delete;
 
   // Reads where the store stands. Once, before anything else.
@@ -47,6 +48,7 @@ class StateMachine {
   Result Configure(const pb::ConfigureShard& command);
   void Discard();
 
+  Store& store_;
   Rows rows_;
   // As of the last command applied, and as of the last group written.
   pb::ShardState shard_;

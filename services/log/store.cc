@@ -6,7 +6,11 @@
 #include <rocksdb/slice_transform.h>
 #include <rocksdb/table.h>
 
+#include <chrono>
+#include <future>
+
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/base/crc32c.h"
 #include "common/errors/errors.h"
 #include "services/log/command.pb.h"
@@ -15,6 +19,8 @@
 
 namespace sluice::log {
 namespace {
+
+constexpr std::chrono::minutes kResumeWithin{2};
 
 rocksdb::Slice ToSlice(std::string_view s) { return {s.data(), s.size()}; }
 
@@ -126,10 +132,11 @@ class Store::Listener : public rocksdb::EventListener {
     const auto position = ReadPersisted(db);
     if (!position.ok()) return;
     store_->persisted_.store(*position, std::memory_order_release);
+    store_->space_.Flushed();
     store_->on_persisted_(JournalPosition(*position));
   }
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
-    store_->blobs_.Wake();
+    store_->space_.Compacted();
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
     // A compaction that met an I/O error is tried again by RocksDB; it holds nobody up.
@@ -229,12 +236,12 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   filter_db->store(raw, std::memory_order_release);
   SLUICE_ASSIGN_OR_RETURN(const uint64_t persisted, ReadPersisted(raw));
   store->persisted_.store(persisted, std::memory_order_release);
-  store->blobs_.Start(raw);
+  store->space_.Start(raw);
   return store;
 }
 
 Store::~Store() {
-  blobs_.Stop();
+  space_.Stop();
   if (db_) (void)db_->Close();
 }
 
@@ -245,7 +252,13 @@ absl::Status Store::Write(rocksdb::WriteBatch* batch) {
 }
 
 absl::Status Store::Recover() {
-  SLUICE_RETURN_IF_ERROR(FromRocks(db_->Resume(), folder_.string()));
+  // RocksDB 7.8.3 forgets a flush that was handed to its threads but had not begun when something
+  // else, such as writing the manifest, failed: DBImpl::BackgroundFlush leaves it in the queue, and
+  // Resume waits for it for ever. A start reads the journal and knows nothing of it.
+  std::future<rocksdb::Status> resumed =
+      std::async(std::launch::async, [this] { return db_->Resume(); });
+  SLUICE_CHECK(resumed.wait_for(kResumeWithin) == std::future_status::ready);
+  SLUICE_RETURN_IF_ERROR(FromRocks(resumed.get(), folder_.string()));
   // Resume forgets the error of a flush, but does not repeat it.
   return Flush();
 }

@@ -22,7 +22,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
-#include "services/log/blob_collector.h"
+#include "services/log/space_collector.h"
 
 namespace sluice::log {
 
@@ -98,7 +98,8 @@ class Store {
   // succeeds.
   absl::Status Write(rocksdb::WriteBatch* batch);
   // Tries to leave the state that a failed flush or compaction put RocksDB into, and to persist
-  // what was written. OK: it could.
+  // what was written. OK: it could. Ends the process if RocksDB does not return (store.cc says
+  // when).
   absl::Status Recover();
 
   // Whether writes are slowed down or stopped until a flush or a compaction has caught up.
@@ -108,6 +109,8 @@ class Store {
   absl::Status Flush();
   // The same, without waiting for it.
   absl::Status BeginFlush();
+  // So many bytes of appends were trimmed by what was written: their space is to come back.
+  void Trimmed(uint64_t bytes) { space_.Trimmed(bytes); }
   // Merges all files, which gives back the space of what was trimmed.
   absl::Status Compact();
 
@@ -129,7 +132,7 @@ class Store {
   std::atomic<uint64_t> persisted_{0};
   std::atomic<bool> slow_{false};
   // Woken by threads of db_'s, which therefore goes first.
-  BlobCollector blobs_;
+  SpaceCollector space_;
   // Before the database, so that it goes after it.
   std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;

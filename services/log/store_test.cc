@@ -29,11 +29,10 @@ class StoreTest : public testing::Test {
       EXPECT_TRUE(
           machine_.Apply(PushOf(id_, {}, {Record("a", std::string(i % 2 ? 10 : 9000, 'x'))})).ok());
     }
-    ApplyAll();
+    Apply(0, 10);
   }
 
-  // Commits everything up to the tail.
-  void ApplyAll() {
+  void Apply(uint64_t from, uint64_t to) {
     machine_.time_us += 60'000'000;
     pb::Command claim;
     claim.mutable_claim()->set_collection_id(std::string(id_.view()));
@@ -47,7 +46,8 @@ class StoreTest : public testing::Test {
     request.mutable_lease()->set_kind(v1::LEASE_KIND_COMPACTION);
     request.mutable_lease()->set_token(granted.token.value);
     request.set_number(1);
-    request.mutable_compaction()->set_to_seq_id(10);
+    request.mutable_compaction()->set_from_seq_id(from);
+    request.mutable_compaction()->set_to_seq_id(to);
     ASSERT_TRUE(machine_.Apply(Command(commit)).ok());
   }
   void Trim(uint64_t up_to) {
@@ -126,6 +126,24 @@ TEST_F(StoreTest, PersistedIsThePositionOfTheLastFlush) {
   machine_.Reopen();
   EXPECT_EQ(machine_.position(), position);
   EXPECT_EQ(machine_.store().persisted(), JournalPosition(position));
+}
+
+// Nobody flushes or compacts here.
+TEST_F(StoreTest, TheSpaceOfWhatWasTrimmedComesBackByItself) {
+  constexpr uint64_t kAppends = 100;
+  constexpr uint64_t kBytes = 1'000'000;
+  for (uint64_t i = 0; i < kAppends; ++i) {
+    ASSERT_TRUE(machine_.Apply(PushOf(id_, {}, {Record("a", std::string(kBytes, 'x'))})).ok());
+  }
+  const uint64_t tail = 10 + kAppends;
+  Apply(10, tail);
+  Trim(tail - 10);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (machine_.store().DiskBytes() > 20 * kBytes && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_LE(machine_.store().DiskBytes(), 20 * kBytes);
+  EXPECT_EQ(StoredAppends().size(), 10);
 }
 
 TEST_F(StoreTest, TheSpaceOfDeadBlobsComesBackThoughSomeInTheirFilesLive) {
