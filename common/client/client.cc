@@ -248,6 +248,19 @@ absl::Status Compaction::CollectGarbage(const v1::CollectGarbageRequest& request
 
 // FrontendService
 
+Admin::Admin(std::shared_ptr<grpc::Channel> channel, Options options)
+    : stub_(v1::AdminService::NewStub(std::move(channel))), options_(options) {}
+
+absl::StatusOr<v1::ClockReading> Admin::ReadClock() {
+  return Call(stub_, options_, Effect::kRead, &v1::AdminService::Stub::async::ReadClock,
+              v1::ReadClockRequest());
+}
+
+absl::StatusOr<v1::ClockReading> Admin::CorrectClock() {
+  return Call(stub_, options_, Effect::kWrite, &v1::AdminService::Stub::async::CorrectClock,
+              v1::CorrectClockRequest());
+}
+
 Frontend::Frontend(std::shared_ptr<grpc::Channel> channel, Options options)
     : stub_(v1::FrontendService::NewStub(channel)), options_(options) {}
 

@@ -23,6 +23,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "common/client/options.h"
+#include "sluice/v1/admin.grpc.pb.h"
 #include "sluice/v1/catalog.grpc.pb.h"
 #include "sluice/v1/compaction.grpc.pb.h"
 #include "sluice/v1/frontend.grpc.pb.h"
@@ -116,6 +117,18 @@ class Compaction {
 
  private:
   std::shared_ptr<v1::CompactionService::Stub> stub_;
+  Options options_;
+};
+
+// AdminService: what an operator asks of a log.
+class Admin {
+ public:
+  explicit Admin(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  absl::StatusOr<v1::ClockReading> ReadClock();
+  absl::StatusOr<v1::ClockReading> CorrectClock();
+
+ private:
+  std::shared_ptr<v1::AdminService::Stub> stub_;
   Options options_;
 };
 

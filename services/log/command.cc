@@ -1,5 +1,6 @@
 #include "services/log/command.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "common/base/check.h"
@@ -9,9 +10,13 @@
 namespace sluice::log {
 namespace {
 
-// Frame: u32 length of all that follows it, u8 type, 3 bytes of zero, i64 time. README.md has the
-// layouts.
+// Frame: u32 length of all that follows it, u8 type, u24 seconds that the time is ahead of the
+// clock, i64 time. README.md has the layouts.
 constexpr size_t kFrameBytes = 16;
+constexpr size_t kAheadAt = 5;
+constexpr size_t kAheadBytes = 3;
+constexpr int64_t kMaxAheadSeconds = (1 << 24) - 1;
+constexpr int64_t kSecondUs = 1'000'000;
 constexpr size_t kTimeAt = 8;
 constexpr char kTypePush = 1;
 constexpr char kTypeMessage = 2;
@@ -116,7 +121,9 @@ Command::Command(const pb::Command& change) {
   change.AppendToString(&head_);
 }
 
-void Command::Stamp(int64_t time_us) {
+void Command::Stamp(int64_t time_us, int64_t ahead_us) {
+  const int64_t seconds = std::clamp<int64_t>(ahead_us / kSecondUs, 0, kMaxAheadSeconds);
+  std::memcpy(head_.data() + kAheadAt, &seconds, kAheadBytes);
   std::memcpy(head_.data() + kTimeAt, &time_us, sizeof(time_us));
 }
 
@@ -124,10 +131,13 @@ absl::StatusOr<CommandView> DecodeCommand(std::string_view head, std::string_vie
   Decoder in(head);
   const auto length = in.Fixed<uint32_t>();
   const auto type = in.Fixed<char>();
-  in.Bytes(3);
+  const std::string_view ahead = in.Bytes(kAheadBytes);
   CommandView view;
   view.time_us = in.Fixed<int64_t>();
   if (!in.ok() || 4 + size_t{length} != head.size() + records.size()) return Malformed();
+  int64_t ahead_seconds = 0;
+  std::memcpy(&ahead_seconds, ahead.data(), kAheadBytes);
+  view.clock_us = view.time_us - ahead_seconds * kSecondUs;
   if (type == kTypePush) {
     auto push = DecodePush(in, records);
     if (!push.ok()) return push.status();

@@ -1,6 +1,6 @@
 // Commands: every change to a shard, as the journal keeps it.
 //
-// A command is a frame (length, type, the shard's time), then either a serialised pb::Command, or,
+// A command is a frame (length, type, the times), then either a serialised pb::Command, or,
 // for a push, a fixed header, the tables of the records' offsets and id hashes, its conditions if
 // it has any, and the records' bytes exactly as they came; README.md has the layout. The records
 // are referred to, never copied: from the request's buffer they go to the journal and into the
@@ -40,8 +40,9 @@ class Command {
   // Anything else.
   explicit Command(const pb::Command& change);
 
-  // The shard sets the time when it puts the command into the journal.
-  void Stamp(int64_t time_us);
+  // The shard sets its time when it puts the command into the journal, and by how much that is
+  // ahead of the machine's clock, if it is (in whole seconds, 2^24 - 1 at most).
+  void Stamp(int64_t time_us, int64_t ahead_us = 0);
 
   // The encoded command is head, then records (empty but for a push).
   std::string_view head() const { return head_; }
@@ -84,7 +85,10 @@ struct PushView {
 };
 
 struct CommandView {
+  // The shard's time, which never goes back; and the machine's clock then, as far as it was behind
+  // that.
   int64_t time_us = 0;
+  int64_t clock_us = 0;
   std::variant<PushView, pb::Command> change;
 };
 

@@ -356,7 +356,7 @@ void TrySeed(uint32_t seed, int kills, Accepted* accepted) {
   for (int i = 0; i < 3000; ++i) {
     first.time_us += static_cast<int64_t>(random.Below(4)) * 700'000;
     Command command = i == 0 ? Command(configure) : random.Next();
-    command.Stamp(first.time_us);
+    command.Stamp(first.time_us, static_cast<int64_t>(random.Below(3)) * 40'000'000);
     commands.push_back(std::move(command));
     const Result result = first.ApplyStamped(std::span(commands).last(1)).front();
     const bool ok = result.ok();

@@ -54,6 +54,7 @@ TEST(FormatTest, APushOfVersion1IsRead) {
   const auto command = DecodeCommand(Bytes(kPush), {});
   ASSERT_TRUE(command.ok()) << command.status();
   EXPECT_EQ(command->time_us, 1'700'000'000'000'000);
+  EXPECT_EQ(command->clock_us, command->time_us);
 }
 
 TEST(FormatTest, APushIsReadTheSameWhetherItsRecordsLieApartOrNot) {

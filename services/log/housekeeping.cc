@@ -127,6 +127,8 @@ absl::Status Housekeeping::MeasureLag() {
       [](const LagOf& a, const LagOf& b) { return a.lag.oldest_seconds > b.lag.oldest_seconds; });
   lagging.resize(worst);
   core_.metrics.SetLag(total, lagging);
+  SLUICE_ASSIGN_OR_RETURN(const pb::ShardState shard, ReadShardState(snapshot));
+  core_.metrics.SetDedupe(shard.dedupe_bytes());
   return absl::OkStatus();
 }
 

@@ -56,6 +56,11 @@ std::string DedupeKeyAt(int64_t unix_millis) {
   return key;
 }
 
+int64_t TimeOfDedupeKey(std::string_view key) {
+  SLUICE_CHECK(key.size() == 1 + kUuidBytes);
+  return RequestId(Uuid::FromBytes(key.substr(1))).unix_millis();
+}
+
 std::string SegmentKey(const CollectionId& collection, SeqId up_to) {
   std::string key = WithId(RowType::kSegment, collection.view(), 8);
   PutBigEndian64(&key, up_to.value);

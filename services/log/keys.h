@@ -78,6 +78,8 @@ std::string AppendKey(const CollectionId& collection, SeqId last);
 std::string DedupeKey(const RequestId& request_id);
 // Sorts before every request id of this time and after those of earlier ones.
 std::string DedupeKeyAt(int64_t unix_millis);
+// The time of the request id that a dedupe key names.
+int64_t TimeOfDedupeKey(std::string_view key);
 std::string SegmentKey(const CollectionId& collection, SeqId up_to);
 std::string TokenKey(const CollectionId& collection, LeaseToken token);
 std::string EncodeDueKey(const DueKey& key);

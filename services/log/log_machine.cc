@@ -98,6 +98,8 @@ Result LogMachine::Push(const PushView& push) {
         kBacklogRetry);
   }
 
+  if (!push.request_id.is_nil()) SLUICE_RETURN_IF_ERROR(dedupe_.CheckRoom());
+
   const SeqId first(state.tail() + 1);
   const SeqId last(state.tail() + push.count);
   const auto header = EncodeAppendHeader(push, first, now(), state.tail_bytes());

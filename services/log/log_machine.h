@@ -29,7 +29,7 @@ class LogMachine {
   LogMachine(Rows& rows, pb::ShardState& shard)
       : rows_(rows), shard_(shard), table_(rows), dedupe_(rows, shard) {}
 
-  absl::Status Advance() { return dedupe_.Advance(); }
+  absl::Status Advance(int64_t clock_us) { return dedupe_.Advance(clock_us); }
   Result Push(const PushView& push);
   // Any command on a log; nullopt if the command is none of these.
   std::optional<Result> Apply(const pb::Command& command);

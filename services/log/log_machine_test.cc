@@ -91,6 +91,78 @@ TEST_F(LogMachineTest, TheHorizonNeverMovesBackWhenTheWindowGrows) {  // invaria
   EXPECT_EQ(ReasonIn(Push({Record("a")}, request_id)), Reason::REQUEST_ID_EXPIRED);
 }
 
+// A clock that was ahead for a while: what it made the log forget stays refused, all else is judged
+// by the clock as it is now.
+TEST_F(LogMachineTest, AClockThatWasAheadCostsOnlyWhatItMadeForgotten) {  // invariant 3
+  const RequestId before = NewRequestId();
+  const v1::OperationRecord record = Record("a");
+  ASSERT_TRUE(Push({record}, before).ok());
+  const RequestId not_in = NewRequestId();
+
+  constexpr int64_t kDay = 86'400 * kSecond;
+  machine_.time_us += kDay;
+  const RequestId of_a_wrong_clock = NewRequestId();
+  ASSERT_TRUE(Push({record}, of_a_wrong_clock).ok());
+  EXPECT_EQ(ReasonIn(Push({record}, not_in)), Reason::REQUEST_ID_EXPIRED);
+
+  // The shard's time stands where it was; the clock is right again.
+  machine_.ahead_us = kDay - kSecond;
+  const auto now = [&](int64_t ahead_ms) { return NewRequestId(ahead_ms - kDay / kMs); };
+  EXPECT_EQ(ReasonIn(Push({record}, before)), Reason::REQUEST_ID_EXPIRED) << "it was forgotten";
+  const RequestId after = now(1'000);
+  EXPECT_FALSE(std::get<PushAnswer>(*Push({record}, after)).duplicate);
+  EXPECT_TRUE(std::get<PushAnswer>(*Push({record}, after)).duplicate);
+  EXPECT_EQ(ReasonIn(Push({record}, of_a_wrong_clock)), Reason::REQUEST_ID_IN_FUTURE);
+
+  // Once the clock gets there, what came by the wrong one is known still, and then forgotten.
+  machine_.ahead_us = 0;
+  EXPECT_TRUE(std::get<PushAnswer>(*Push({record}, of_a_wrong_clock)).duplicate);
+  EXPECT_EQ(ReasonIn(Push({record}, after)), Reason::REQUEST_ID_EXPIRED);
+  machine_.time_us += machine_.policy.dedupe_window_us() + 2 * kSecond;
+  ASSERT_TRUE(Push({record}).ok());
+  EXPECT_EQ(machine_.shard().dedupe_bytes(), 0);
+  EXPECT_EQ(State().tail(), 4);
+}
+
+// What a store of an earlier version forgot stays refused.
+TEST_F(LogMachineTest, TheHorizonOfAnEarlierVersionIsKept) {  // invariant 3
+  pb::ShardState state = machine_.shard();
+  state.set_dedupe_horizon_ms(machine_.time_us / kMs - 5'000);
+  state.set_dedupe_swept(DedupeKeyAt(machine_.time_us / kMs - 7'000));
+  rocksdb::WriteOptions options;
+  options.disableWAL = true;
+  ASSERT_TRUE(machine_.store().db()->Put(options, ShardKey(), state.SerializeAsString()).ok());
+  ASSERT_TRUE(machine_.store().Flush().ok());
+  machine_.Reopen();
+  EXPECT_EQ(ReasonIn(Push({Record("a")}, NewRequestId(-5'001))), Reason::REQUEST_ID_EXPIRED);
+  EXPECT_TRUE(Push({Record("a")}, NewRequestId(-5'000)).ok());
+}
+
+TEST_F(LogMachineTest, AtItsByteLimitNewRequestIdsAreRefusedAndNoneIsForgottenEarly) {  // 3 and 9
+  machine_.policy.set_dedupe_max_bytes(1'000);
+  machine_.Configure();
+  std::vector<RequestId> in;
+  Result result = Done{};
+  const RequestId first = NewRequestId(-100'000);
+  for (RequestId id = first; (result = Push({Record("a")}, id)).ok(); id = NewRequestId()) {
+    in.push_back(id);
+    ASSERT_LE(machine_.shard().dedupe_bytes(), 1'000);
+  }
+  EXPECT_GT(in.size(), 5);
+  EXPECT_EQ(ReasonIn(result), Reason::OVERLOADED);
+  EXPECT_EQ(ErrorMetadata(result.status(), "limit"), "dedupe");
+  EXPECT_EQ(OutcomeOf(result.status()), Outcome::kNotIn);
+  EXPECT_EQ(RetryAfter(result.status()), std::chrono::seconds(60)) << "at most";
+  EXPECT_TRUE(Push({Record("a")}).ok()) << "without a request id";
+  for (const RequestId& id : in) {
+    EXPECT_TRUE(std::get<PushAnswer>(*Push({Record("a")}, id)).duplicate);
+  }
+  // The first is forgotten once it is out of the window, and makes room for one.
+  machine_.time_us += machine_.policy.dedupe_window_us() - 99 * kSecond;
+  EXPECT_TRUE(Push({Record("a")}, NewRequestId()).ok());
+  EXPECT_EQ(ReasonIn(Push({Record("a")}, NewRequestId())), Reason::OVERLOADED);
+}
+
 TEST_F(LogMachineTest, ManyExpiredRowsAreForgottenInBoundedSteps) {
   std::vector<RequestId> ids;
   std::vector<Command> group;

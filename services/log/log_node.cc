@@ -11,7 +11,8 @@ LogNode::LogNode(const LogSettings& settings, prometheus::Registry& registry)
       metrics_(registry),
       log_service_(gate_, metrics_),
       catalog_service_(gate_),
-      compaction_service_(gate_) {}
+      compaction_service_(gate_),
+      admin_service_(gate_) {}
 
 LogNode::~LogNode() = default;
 
@@ -19,6 +20,7 @@ void LogNode::Register(grpc::ServerBuilder& builder) {
   builder.RegisterService(&log_service_);
   builder.RegisterService(&catalog_service_);
   builder.RegisterService(&compaction_service_);
+  builder.RegisterService(&admin_service_);
 }
 
 absl::Status LogNode::Start(const std::shared_ptr<grpc::Channel>&) {

@@ -34,6 +34,8 @@ class MachineHarness {
   }
 
   int64_t time_us = 1'700'000'000'000'000;
+  // By how much that is ahead of the clock.
+  int64_t ahead_us = 0;
   uint64_t incarnation = 4711;
   pb::Policy policy;
 
@@ -64,7 +66,7 @@ class MachineHarness {
 
   // All at `time_us`.
   std::vector<Result> ApplyGroup(std::vector<Command> group) {
-    for (Command& command : group) command.Stamp(time_us);
+    for (Command& command : group) command.Stamp(time_us, ahead_us);
     return ApplyStamped(group);
   }
   std::vector<Result> ApplyStamped(std::span<const Command> group) {

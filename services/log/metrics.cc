@@ -50,10 +50,10 @@ LogMetrics::LogMetrics(Registry& r)
                    "Pushes answered, by code, reason and outcome. Alert on outcome UNKNOWN, and "
                    "on a share of RESOURCE_EXHAUSTED that lasts.")),
       pushes_ok_(pushes_.Add({{"code", "OK"}, {"reason", ""}, {"outcome", "IN"}})),
-      overloads_(
-          Counters(r, "sluice_log_push_overloads_total",
-                   "Pushes refused with OVERLOADED, by whose limit of bytes in flight it was: "
-                   "collection, node, store. Alert on node and store: collection is one's storm.")),
+      overloads_(Counters(
+          r, "sluice_log_push_overloads_total",
+          "Pushes refused with OVERLOADED, by whose limit it was: of bytes in flight collection, "
+          "node, store; dedupe. Alert on all but collection, which is one's storm.")),
       duplicates_(OneCounter(r, "sluice_log_push_duplicates_total",
                              "Pushes that had been appended by an earlier attempt.")),
       push_records_(OneCounter(r, "sluice_log_push_records_total", "Records appended.")),
@@ -101,6 +101,14 @@ LogMetrics::LogMetrics(Registry& r)
       read_only_(OneGauge(r, "sluice_log_read_only_shards",
                           "Shards that refuse writes because the disk fails or is full. Alert on "
                           "anything but 0.")),
+      dedupe_bytes_(OneGauge(r, "sluice_log_dedupe_bytes",
+                             "Disk that the request ids of the dedupe window take. Alert near "
+                             "log.dedupe_max_bytes: pushes with a new id are refused there.")),
+      clock_behind_(OneGauge(r, "sluice_log_clock_behind_seconds",
+                             "By how much the machine's wall clock is ahead of the one that "
+                             "request ids are judged by (less than 0: behind). Alert on more than "
+                             "30 either way: set the machine's clock right, then sluicectl clock "
+                             "--correct.")),
       streams_(OneGauge(r, "sluice_log_open_streams", "Subscriptions and views that are open.")),
       stream_bytes_(OneGauge(r, "sluice_log_stream_bytes",
                              "Messages that their consumers have not taken. Near the limit, "
@@ -171,7 +179,11 @@ void LogMetrics::SetShard(const Shard& shard, size_t waiting_claims) {
   memtable_bytes_.Set(static_cast<double>(shard.store().MemtableBytes()));
   read_only_.Set(shard.Writable().ok() ? 0 : 1);
   waiting_claims_.Set(static_cast<double>(waiting_claims));
+  const ClockReading clock = shard.ReadClock();
+  clock_behind_.Set(static_cast<double>(clock.wall_us - clock.clock_us) / 1e6);
 }
+
+void LogMetrics::SetDedupe(uint64_t bytes) { dedupe_bytes_.Set(static_cast<double>(bytes)); }
 
 void LogMetrics::SetStreams(size_t count, uint64_t held_bytes) {
   streams_.Set(static_cast<double>(count));

@@ -48,6 +48,8 @@ class LogMetrics {
 
   // What the node looks at every so often.
   void SetShard(const Shard& shard, size_t waiting_claims);
+  // Bytes of the rows of request ids.
+  void SetDedupe(uint64_t bytes);
   // Open streams, and what their messages hold.
   void SetStreams(size_t count, uint64_t held_bytes);
   // `worst`: few, the longest lag first.
@@ -76,6 +78,8 @@ class LogMetrics {
   prometheus::Gauge& store_bytes_;
   prometheus::Gauge& memtable_bytes_;
   prometheus::Gauge& read_only_;
+  prometheus::Gauge& dedupe_bytes_;
+  prometheus::Gauge& clock_behind_;
   prometheus::Gauge& streams_;
   prometheus::Gauge& stream_bytes_;
   prometheus::Gauge& waiting_claims_;

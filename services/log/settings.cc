@@ -30,6 +30,9 @@ void LogSettings::Declare(server::Settings& s) {
         16 * kGiB, "The same for the pushes of each collection.");
   s.Add("log.dedupe_window_seconds", &dedupe_window_seconds, 15 * 60, 1, kDay,
         "How long an append's request_id is remembered; older ones are refused.");
+  s.Add("log.dedupe_max_bytes", &dedupe_max_bytes, 4 * kGiB, kMiB, 1024 * kGiB,
+        "Disk that they may take, about 100 bytes each; beyond, pushes with a new one are refused "
+        "with OVERLOADED.");
   s.Add("log.grace_seconds", &grace_seconds, 60 * 60, 0, 30 * kDay,
         "How long what nothing refers to any more is kept: segments, ended leases, deleted logs.");
   s.Add("log.trim.delay_seconds", &trim_delay_seconds, 10 * 60, 0, 30 * kDay,
@@ -59,6 +62,7 @@ ShardOptions LogSettings::Shard() const {
   options.max_inflight = {.node_bytes = max_inflight_bytes,
                           .collection_bytes = max_inflight_collection_bytes};
   options.dedupe_window = std::chrono::seconds(dedupe_window_seconds);
+  options.dedupe_max_bytes = dedupe_max_bytes;
   options.grace = std::chrono::seconds(grace_seconds);
   options.trim_delay = std::chrono::seconds(trim_delay_seconds);
   options.trim_bytes = trim_bytes;

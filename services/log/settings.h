@@ -18,6 +18,7 @@ struct LogSettings {
   uint64_t max_inflight_bytes = 0;
   uint64_t max_inflight_collection_bytes = 0;
   uint64_t dedupe_window_seconds = 0;
+  uint64_t dedupe_max_bytes = 0;
   uint64_t grace_seconds = 0;
   uint64_t trim_delay_seconds = 0;
   uint64_t trim_bytes = 0;

@@ -39,10 +39,6 @@ int64_t MicrosSinceBoot() {
   return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
 
-std::function<int64_t()> MonotonicWallClock() {
-  return [offset = NowMicros() - MicrosSinceBoot()] { return offset + MicrosSinceBoot(); };
-}
-
 // Whether the folder has a FORMAT file yet. Refuses one that this program cannot read; touches
 // nothing.
 absl::StatusOr<bool> CheckFormat(const std::filesystem::path& folder, FileSystem& files) {
@@ -86,10 +82,12 @@ absl::Status MarkFormat(const std::filesystem::path& folder, FileSystem& files) 
 }  // namespace
 
 Shard::Shard(ShardOptions options)
-    : options_(std::move(options)), admission_(options_.max_inflight) {}
+    : options_(std::move(options)), admission_(options_.max_inflight) {
+  const MutexLock lock(clock_mutex_);
+  if (!options_.clock) clock_offset_us_ = NowMicros() - MicrosSinceBoot();
+}
 
 absl::StatusOr<std::unique_ptr<Shard>> Shard::Open(ShardOptions options) {
-  if (!options.clock) options.clock = MonotonicWallClock();
   std::unique_ptr<Shard> shard(new Shard(std::move(options)));
   SLUICE_RETURN_IF_ERROR(shard->Start());
   SLUICE_RETURN_IF_ERROR(shard->Configure());
@@ -146,9 +144,11 @@ absl::Status Shard::Start() {
                         return Annotate(read, absl::StrCat("journal group ", position.value));
                       return machine_->Finish(position, &moved);
                     }));
-  time_us_ = machine_->shard().time_us();
-  opened_at_us_ = time_us_;
-  clock_at_open_us_ = options_.clock();
+  {
+    const MutexLock lock(clock_mutex_);
+    time_us_ = set_at_us_ = machine_->shard().time_us();
+    clock_at_set_us_ = ClockLocked();
+  }
   incarnation_ = Incarnation(machine_->shard().incarnation());
   journal_bytes_ = journal_->DiskBytes();
   writer_ = std::thread([this] { RunWriter(); });
@@ -165,6 +165,7 @@ absl::Status Shard::Configure() {
   configure.set_incarnation(RandomUint64() | 1);
   pb::Policy& policy = *configure.mutable_policy();
   policy.set_dedupe_window_us(micros(options_.dedupe_window));
+  policy.set_dedupe_max_bytes(options_.dedupe_max_bytes);
   policy.set_grace_us(micros(options_.grace));
   policy.set_trim_delay_us(micros(options_.trim_delay));
   policy.set_trim_bytes(options_.trim_bytes);
@@ -239,17 +240,33 @@ void Shard::Stop() {
   if (store_->Flush().ok()) (void)journal_->RemoveThrough(store_->persisted());
 }
 
-int64_t Shard::Now() const {
-  const int64_t clock = options_.clock();
-  const int64_t since_open = std::max<int64_t>(0, clock - clock_at_open_us_);
-  return std::max(
-      {time_us_.load(std::memory_order_relaxed), clock, opened_at_us_ + since_open / 2});
+int64_t Shard::ClockLocked() const {
+  return clock_offset_us_ + (options_.clock ? options_.clock() : MicrosSinceBoot());
 }
 
-int64_t Shard::StampTime() {
-  const int64_t now = Now();
-  time_us_.store(now, std::memory_order_relaxed);
-  return now;
+int64_t Shard::TimeLocked(int64_t clock_us) const {
+  const int64_t since_set = std::max<int64_t>(0, clock_us - clock_at_set_us_);
+  return std::max({time_us_, clock_us, set_at_us_ + since_set / 2});
+}
+
+int64_t Shard::Now() const {
+  const MutexLock lock(clock_mutex_);
+  return TimeLocked(ClockLocked());
+}
+
+ClockReading Shard::ReadClock() const {
+  const MutexLock lock(clock_mutex_);
+  const int64_t clock_us = ClockLocked();
+  return {NowMicros(), clock_us, TimeLocked(clock_us)};
+}
+
+ClockReading Shard::CorrectClock() {
+  const MutexLock lock(clock_mutex_);
+  time_us_ = set_at_us_ = TimeLocked(ClockLocked());
+  const int64_t wall_us = NowMicros();
+  clock_offset_us_ += wall_us - ClockLocked();
+  clock_at_set_us_ = wall_us;
+  return {wall_us, wall_us, time_us_};
 }
 
 // The writer thread.
@@ -305,11 +322,18 @@ Shard::Group Shard::NextGroup() {
 }
 
 void Shard::WriteGroup(Group group) {
-  const int64_t time_us = StampTime();
+  int64_t time_us = 0;
+  int64_t ahead_us = 0;
+  {
+    const MutexLock lock(clock_mutex_);
+    const int64_t clock_us = ClockLocked();
+    time_us = time_us_ = TimeLocked(clock_us);
+    ahead_us = time_us - clock_us;
+  }
   std::vector<std::string_view> parts;
   parts.reserve(2 * group.proposals.size());
   for (Proposal& proposal : group.proposals) {
-    proposal.command.Stamp(time_us);
+    proposal.command.Stamp(time_us, ahead_us);
     parts.push_back(proposal.command.head());
     if (!proposal.command.records().empty()) parts.push_back(proposal.command.records());
   }

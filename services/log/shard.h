@@ -56,19 +56,31 @@ struct ShardOptions {
   std::chrono::milliseconds probe_every{500};
   // Copied into the shard's state by a command.
   std::chrono::seconds dedupe_window{15 * 60};
+  uint64_t dedupe_max_bytes = uint64_t{4} << 30;
   std::chrono::seconds grace{60 * 60};
   std::chrono::seconds trim_delay{10 * 60};
   uint64_t trim_bytes = 64 << 20;
 
   FileSystem* files = FileSystem::Machine();
-  // Microseconds since the Unix epoch; any thread. Empty: the wall clock as it was at start, and
-  // the time that went by since, suspended or not.
+  // Microseconds since the Unix epoch; any thread. Empty: the wall clock as it was at start, or
+  // when CorrectClock was called, and the time that went by since, suspended or not.
   std::function<int64_t()> clock;
 
   // Both are called on the applier thread, the first before the group's answers (what moved can be
   // read), the second after them; they must not block or propose-and-wait.
   std::function<void(std::span<const LogPositions>)> on_moved;
   std::function<void(const GroupStats&)> on_group;
+};
+
+// All in microseconds since the Unix epoch.
+struct ClockReading {
+  // The machine's wall clock.
+  int64_t wall_us = 0;
+  // The clock that the shard goes by: that of start, or of the last CorrectClock, and what went by
+  // since.
+  int64_t clock_us = 0;
+  // The shard's time, which never goes back: ahead of the clock if that was ahead once.
+  int64_t time_us = 0;
 };
 
 class Shard {
@@ -100,6 +112,10 @@ class Shard {
   // the clock's speed until the clock has caught up, so that leases still end and work still comes
   // due. What due and garbage rows are compared with.
   int64_t Now() const;
+  ClockReading ReadClock() const;
+  // Goes by the machine's wall clock as it is now, after that was wrong and was set right: request
+  // ids are judged by it from the next group on.
+  ClockReading CorrectClock();
   uint64_t InflightBytes() const { return admission_.bytes(); }
   uint64_t JournalBytes() const { return journal_bytes_.load(std::memory_order_relaxed); }
 
@@ -135,21 +151,25 @@ class Shard {
   absl::Status RefusalLocked() const REQUIRES(mutex_);
   void Answer(Group& group, const absl::Status& error);
   void GiveBack(const Group& group);
-  int64_t StampTime();
+  int64_t ClockLocked() const REQUIRES(clock_mutex_);
+  int64_t TimeLocked(int64_t clock_us) const REQUIRES(clock_mutex_);
 
   const ShardOptions options_;
   std::shared_ptr<void> lock_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;       // writer thread
   std::unique_ptr<StateMachine> machine_;  // applier thread
-  Incarnation incarnation_;                // constant once open
-  // When it was opened, by its own time and by the clock; constant once open.
-  int64_t opened_at_us_ = 0;
-  int64_t clock_at_open_us_ = 0;
+  Incarnation incarnation_;  // constant once open
+  mutable Mutex clock_mutex_;
+  // The clock, less options_.clock.
+  int64_t clock_offset_us_ GUARDED_BY(clock_mutex_) = 0;
+  // When it was opened or the clock corrected, by the shard's time and by the clock.
+  int64_t set_at_us_ GUARDED_BY(clock_mutex_) = 0;
+  int64_t clock_at_set_us_ GUARDED_BY(clock_mutex_) = 0;
   // The journal's size when the store was last told to flush for it; writer thread.
   uint64_t flushed_at_bytes_ = 0;
   // Of the last group stamped.
-  std::atomic<int64_t> time_us_{0};
+  int64_t time_us_ GUARDED_BY(clock_mutex_) = 0;
   std::atomic<uint64_t> journal_bytes_{0};
 
   Admission admission_;

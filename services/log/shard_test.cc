@@ -167,6 +167,35 @@ TEST_F(ShardTest, TimeGoesOnAfterTheClockWasSetBack) {
   EXPECT_EQ(shard->Now(), clock) << "the clock has caught up";
 }
 
+// Invariant 3, also across a restart.
+TEST_F(ShardTest, RequestIdsAreJudgedByTheCorrectedClock) {
+  constexpr int64_t kDay = 86'400'000'000;
+  std::atomic<int64_t> offset = 0;
+  ShardOptions options = SmallShard(folder_.path());
+  options.clock = [&] { return NowMicros() + offset; };
+  const RequestId before = NewRequestId();
+  {
+    const auto shard = OpenShard(options);
+    ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_)).ok());
+    MustPush(*shard, PushOf(collection_, before, {Record("a")}));
+    offset = kDay;
+    const auto late = shard->ProposeAndWait(PushOf(collection_, NewRequestId(), {Record("b")}));
+    EXPECT_EQ(ReasonOf(late.status()), Reason::REQUEST_ID_EXPIRED);
+  }
+  const auto shard = OpenShard(options);
+  EXPECT_GT(shard->ReadClock().clock_us - shard->ReadClock().wall_us, kDay / 2);
+  const int64_t time_us = shard->Now();
+  const ClockReading reading = shard->CorrectClock();
+  EXPECT_EQ(reading.clock_us, reading.wall_us);
+  EXPECT_GE(reading.time_us, time_us) << "it never goes back";
+  const RequestId after = NewRequestId();
+  EXPECT_FALSE(MustPush(*shard, PushOf(collection_, after, {Record("b")})).duplicate);
+  EXPECT_TRUE(MustPush(*shard, PushOf(collection_, after, {Record("b")})).duplicate);
+  const auto again = shard->ProposeAndWait(PushOf(collection_, before, {Record("a")}));
+  EXPECT_EQ(ReasonOf(again.status()), Reason::REQUEST_ID_EXPIRED);
+  EXPECT_EQ(DocumentsOf(*shard, collection_).size(), 2);
+}
+
 TEST_F(ShardTest, TooManyBytesInFlightAreRefusedAtOnceWithADelay) {  // invariant 9
   std::mutex held;
   ShardOptions options = SmallShard(folder_.path());

@@ -18,7 +18,7 @@ absl::Status StateMachine::Load() {
 
 Result StateMachine::Apply(const CommandView& command) {
   shard_.set_time_us(std::max(shard_.time_us(), command.time_us));
-  SLUICE_RETURN_IF_ERROR(logs_.Advance());
+  SLUICE_RETURN_IF_ERROR(logs_.Advance(std::min(command.clock_us, shard_.time_us())));
   Result result = Dispatch(command);
   // A refusal is an answer like any other: this attempt is not in.
   if (!result.ok()) return WithOutcome(result.status(), Outcome::kNotIn);

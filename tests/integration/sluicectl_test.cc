@@ -76,6 +76,16 @@ TEST_F(SluicectlTest, OutputThatIsLostIsNoSuccess) {
   EXPECT_EQ(with_full_disk("tail c"), 1);
 }
 
+TEST_F(SluicectlTest, TheClockIsShownAndCorrected) {
+  constexpr int64_t kSecond = 1'000'000;
+  const Json shown = Do({"clock"});
+  EXPECT_NEAR(shown["clock_time_us"], shown["wall_time_us"], 10 * kSecond);
+  EXPECT_GE(shown["log_time_us"], shown["clock_time_us"]);
+  const Json corrected = Do({"clock", "--correct"});
+  EXPECT_EQ(corrected["clock_time_us"], corrected["wall_time_us"]);
+  EXPECT_GE(corrected["log_time_us"], shown["log_time_us"]);
+}
+
 TEST_F(SluicectlTest, RecordsGoInAreAppliedFoundChangedAndRemoved) {
   Do({"collections", "create", "c", "--embedder", "hashing", "--max-age-ms", "10"});
   const Json added =

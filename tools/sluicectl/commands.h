@@ -68,4 +68,7 @@ absl::Status Tail(Session& session, const TailArguments& arguments);
 absl::Status Wait(Session& session, const std::string& collection, std::optional<uint64_t> seq_id);
 absl::Status Lag(Session& session, const std::vector<std::string>& collections);
 
+// clock.cc
+absl::Status Clock(Session& session, bool correct);
+
 }  // namespace sluice::ctl

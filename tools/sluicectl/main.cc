@@ -40,7 +40,7 @@ class CommandLine {
         ->envname("SLUICE_SERVER")
         ->capture_default_str();
     app_.add_option("--log", flags_.log,
-                    "Address of the log, if it is another (lag, tail, describe)")
+                    "Address of the log, if it is another (lag, tail, describe, clock)")
         ->envname("SLUICE_LOG");
     app_.add_option("--tenant", flags_.tenant, "Tenant of collections given by name");
     app_.add_option("--database", flags_.database, "Database of collections given by name");
@@ -190,6 +190,11 @@ class CommandLine {
     CLI::App* lag = Command(app_, "lag", "Show how far segments are behind the log", false,
                             [this](Session& s) { return Lag(s, collections_); });
     lag->add_option("collections", collections_, "Names or ids; none: all");
+
+    CLI::App* clock = Command(app_, "clock", "Show the clocks that the log goes by", false,
+                              [this](Session& s) { return Clock(s, correct_clock_); });
+    clock->add_flag("--correct", correct_clock_,
+                    "Go by the machine's clock as it is now, after that was set right");
   }
 
   static void AddCollectionName(CLI::App* command, std::string* target) {
@@ -217,6 +222,7 @@ class CommandLine {
   std::vector<std::string> collections_;
   std::optional<uint64_t> seq_id_;
   bool list_all_ = false;
+  bool correct_clock_ = false;
 };
 
 }  // namespace
