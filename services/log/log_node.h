@@ -8,8 +8,8 @@
 #include <memory>
 
 #include "common/server/server.h"
-#include "services/log/catalog_service.h"
 #include "services/log/admin_service.h"
+#include "services/log/catalog_service.h"
 #include "services/log/compaction_service.h"
 #include "services/log/housekeeping.h"
 #include "services/log/log_service.h"

@@ -159,7 +159,7 @@ class Shard {
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;       // writer thread
   std::unique_ptr<StateMachine> machine_;  // applier thread
-  Incarnation incarnation_;  // constant once open
+  Incarnation incarnation_;                // constant once open
   mutable Mutex clock_mutex_;
   // The clock, less options_.clock.
   int64_t clock_offset_us_ GUARDED_BY(clock_mutex_) = 0;
