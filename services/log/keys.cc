@@ -56,6 +56,12 @@ std::string DedupeKeyAt(int64_t unix_millis) {
   return key;
 }
 
+std::string CursorKey(const CollectionId& collection, std::string_view name) {
+  std::string key = WithId(RowType::kCursor, collection.view(), name.size());
+  key.append(name);
+  return key;
+}
+
 std::string SegmentKey(const CollectionId& collection, SeqId up_to) {
   std::string key = WithId(RowType::kSegment, collection.view(), 8);
   PutBigEndian64(&key, up_to.value);
@@ -136,6 +142,12 @@ std::optional<AppendKeyParts> DecodeAppendKey(std::string_view key) {
   return parts;
 }
 
+std::optional<CursorKeyParts> DecodeCursorKey(std::string_view key) {
+  if (key.size() <= 1 + kUuidBytes || RowTypeOf(key) != RowType::kCursor) return std::nullopt;
+  return CursorKeyParts{CollectionId(Uuid::FromBytes(key.substr(1, kUuidBytes))),
+                        key.substr(1 + kUuidBytes)};
+}
+
 std::optional<DueKey> DecodeDueKey(std::string_view key) {
   if (!IsRow(key, RowType::kDue, 1 + 1 + 8 + kUuidBytes)) return std::nullopt;
   Decoder in(key.substr(1));
@@ -163,6 +175,7 @@ std::optional<CollectionId> CollectionOfKey(std::string_view key) {
   switch (RowTypeOf(key)) {
     case RowType::kLog:
     case RowType::kAppend:
+    case RowType::kCursor:
     case RowType::kSegment:
     case RowType::kToken:
     case RowType::kCollection:
