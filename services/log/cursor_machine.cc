@@ -16,24 +16,17 @@ namespace {
 
 bool IsLost(const pb::CursorState& cursor) { return cursor.loss() != v1::CURSOR_LOSS_UNSPECIFIED; }
 
-// Where the slowest cursor stands of those that are not LOST; nullopt: there is none.
-using Slowest = std::optional<uint64_t>;
-
-Slowest SlowestOf(const pb::LogState& log) {
-  return log.has_slowest_cursor() ? Slowest(log.slowest_cursor()) : std::nullopt;
+uint64_t SlowestOr(const pb::LogState& log, uint64_t otherwise) {
+  return log.has_slowest_cursor() ? log.slowest_cursor() : otherwise;
 }
 
-void SetSlowest(Slowest slowest, pb::LogState* log) {
-  if (slowest) {
-    log->set_slowest_cursor(*slowest);
-  } else {
-    log->clear_slowest_cursor();
+// Of those that are not LOST.
+void SetSlowest(const Cursors& cursors, pb::LogState* log) {
+  log->clear_slowest_cursor();
+  for (const auto& [name, cursor] : cursors) {
+    if (IsLost(cursor)) continue;
+    log->set_slowest_cursor(std::min(cursor.seq_id(), SlowestOr(*log, UINT64_MAX)));
   }
-}
-
-void TakeSlower(const pb::CursorState& cursor, Slowest* slowest) {
-  if (IsLost(cursor)) return;
-  if (!*slowest || cursor.seq_id() < **slowest) *slowest = cursor.seq_id();
 }
 
 absl::Status CursorMoved(const std::string& name, uint64_t seq_id) {
@@ -63,13 +56,19 @@ absl::Status CheckNew(const pb::CommitCursor& command, const pb::LogState& log) 
                    {{"max", absl::StrCat(kMaxCursors)}});
 }
 
+const pb::CursorState* Find(const Cursors& cursors, std::string_view name) {
+  const auto it = cursors.find(name);
+  return it == cursors.end() ? nullptr : &it->second;
+}
+
 }  // namespace
 
 Result LogMachine::CommitCursor(const pb::CommitCursor& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
   SLUICE_RETURN_IF_ERROR(CheckIncarnation(command.incarnation()));
   const std::string& name = command.name();
-  SLUICE_ASSIGN_OR_RETURN(const auto before, FindCursor(*log, name));
+  SLUICE_ASSIGN_OR_RETURN(Cursors* const cursors, table_.CursorsOf(*log));
+  const pb::CursorState* const before = Find(*cursors, name);
   if (before) {
     SLUICE_RETURN_IF_ERROR(
         CheckUsable(name, *before, log->state, Incarnation(shard_.incarnation())));
@@ -87,7 +86,7 @@ Result LogMachine::CommitCursor(const pb::CommitCursor& command) {
   cursor.set_moved_us(now());
   cursor.set_incarnation(shard_.incarnation());
   cursor.set_request_id(command.request_id());
-  SLUICE_RETURN_IF_ERROR(SetCursor(*log, name, before, cursor));
+  SetCursor(*log, *cursors, name, cursor);
   return CursorAnswer{ShowCursor(name, cursor)};
 }
 
@@ -95,7 +94,8 @@ Result LogMachine::RollbackCursor(const pb::RollbackCursor& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
   SLUICE_RETURN_IF_ERROR(CheckIncarnation(command.incarnation()));
   const std::string& name = command.name();
-  SLUICE_ASSIGN_OR_RETURN(const auto before, FindCursor(*log, name));
+  SLUICE_ASSIGN_OR_RETURN(Cursors* const cursors, table_.CursorsOf(*log));
+  const pb::CursorState* const before = Find(*cursors, name);
   if (!before) return CursorNotFound(name);
   if (!IsLost(*before) && command.seq_id() > before->seq_id()) {
     return CursorMoved(name, before->seq_id());
@@ -106,26 +106,27 @@ Result LogMachine::RollbackCursor(const pb::RollbackCursor& command) {
   cursor.set_created_us(before->created_us());
   cursor.set_moved_us(now());
   cursor.set_incarnation(shard_.incarnation());
-  SLUICE_RETURN_IF_ERROR(SetCursor(*log, name, before, cursor));
+  SetCursor(*log, *cursors, name, cursor);
   return CursorAnswer{ShowCursor(name, cursor)};
 }
 
 Result LogMachine::DeleteCursor(const pb::DeleteCursor& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
   SLUICE_RETURN_IF_ERROR(CheckIncarnation(command.incarnation()));
-  SLUICE_ASSIGN_OR_RETURN(const auto before, FindCursor(*log, command.name()));
-  if (before) SLUICE_RETURN_IF_ERROR(SetCursor(*log, command.name(), before, std::nullopt));
+  SLUICE_ASSIGN_OR_RETURN(Cursors* const cursors, table_.CursorsOf(*log));
+  if (Find(*cursors, command.name())) SetCursor(*log, *cursors, command.name(), std::nullopt);
   return Done{};
 }
 
 Result LogMachine::Retain(const pb::Retain& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
-  // Worked out on a copy: a row that cannot be read refuses the command, and changes nothing.
+  // Worked out on copies: a row that cannot be read refuses the command, and changes nothing.
   pb::LogState state = log->state;
   UpdateRetention(state, shard_.policy(), now());
-  std::vector<NamedCursor> cursors;
+  Cursors cursors;
   if (IsPinned(state)) {
-    SLUICE_ASSIGN_OR_RETURN(cursors, Cursors(*log));
+    SLUICE_ASSIGN_OR_RETURN(const Cursors* const all, table_.CursorsOf(*log));
+    cursors = *all;
   }
   RetainAnswer answer;
   answer.trimmed.trim = SeqId(state.trim());
@@ -141,23 +142,18 @@ Result LogMachine::Retain(const pb::Retain& command) {
     }
     const v1::CursorLoss loss = LossOfSlowest(state, shard_.policy(), now());
     if (loss == v1::CURSOR_LOSS_UNSPECIFIED) break;
-    Slowest next;
-    for (NamedCursor& cursor : cursors) {
-      if (!IsLost(cursor.state) && cursor.state.seq_id() == state.slowest_cursor()) {
-        cursor.state.set_loss(loss);
-        cursor.state.set_lost_us(now());
-        cursor.changed = true;
-        answer.lost.push_back(ShowCursor(cursor.name, cursor.state));
-      }
-      TakeSlower(cursor.state, &next);
+    for (auto& [name, cursor] : cursors) {
+      if (IsLost(cursor) || cursor.seq_id() != state.slowest_cursor()) continue;
+      cursor.set_loss(loss);
+      cursor.set_lost_us(now());
+      answer.lost.push_back(ShowCursor(name, cursor));
     }
-    SetSlowest(next, &state);
+    SetSlowest(cursors, &state);
   }
-  for (const NamedCursor& cursor : cursors) {
-    if (cursor.changed) {
-      rows_.Put(CursorKey(log->id, cursor.name), cursor.state.SerializeAsString());
-    }
+  for (const v1::Cursor& lost : answer.lost) {
+    rows_.Put(CursorKey(log->id, lost.name()), cursors[lost.name()].SerializeAsString());
   }
+  if (!answer.lost.empty()) log->cursors = std::move(cursors);
   const int64_t due_before = log->state.trim_due_us();
   log->state = std::move(state);
   UpdateRetention(log->state, shard_.policy(), now());
@@ -170,77 +166,36 @@ Result LogMachine::Retain(const pb::Retain& command) {
   return answer;
 }
 
-absl::StatusOr<std::optional<pb::CursorState>> LogMachine::FindCursor(const Log& log,
-                                                                      std::string_view name) {
-  SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(CursorKey(log.id, name)));
-  if (!row) return std::nullopt;
-  pb::CursorState cursor;
-  if (!cursor.ParseFromString(*row)) {
-    return LogCorrupt(log.id, SeqId(0), "the row of a cursor cannot be read");
-  }
-  return cursor;
-}
-
-absl::StatusOr<std::vector<LogMachine::NamedCursor>> LogMachine::Cursors(const Log& log) {
-  std::vector<NamedCursor> cursors;
-  bool readable = true;
-  const std::string prefix = CollectionPrefix(RowType::kCursor, log.id);
-  SLUICE_RETURN_IF_ERROR(
-      rows_.Scan(prefix, PrefixEnd(prefix), [&](std::string_view key, std::string_view value) {
-        const auto parts = DecodeCursorKey(key);
-        readable = parts && cursors.emplace_back().state.ParseFromArray(
-                                value.data(), static_cast<int>(value.size()));
-        if (readable) cursors.back().name = std::string(parts->name);
-        return readable;
-      }));
-  if (!readable) return LogCorrupt(log.id, SeqId(0), "the row of a cursor cannot be read");
-  return cursors;
-}
-
-absl::Status LogMachine::SetCursor(Log& log, const std::string& name,
-                                   const std::optional<pb::CursorState>& before,
-                                   const std::optional<pb::CursorState>& after) {
-  pb::LogState& state = log.state;
-  Slowest slowest = SlowestOf(state);
-  // The others are read only when the slowest moves.
-  if (before && !IsLost(*before) && before->seq_id() == slowest) {
-    SLUICE_ASSIGN_OR_RETURN(const std::vector<NamedCursor> cursors, Cursors(log));
-    slowest.reset();
-    for (const NamedCursor& cursor : cursors) {
-      if (cursor.name != name) TakeSlower(cursor.state, &slowest);
-    }
-  }
-  if (after) {
-    TakeSlower(*after, &slowest);
-    rows_.Put(CursorKey(log.id, name), after->SerializeAsString());
+void LogMachine::SetCursor(Log& log, Cursors& cursors, const std::string& name,
+                           const std::optional<pb::CursorState>& cursor) {
+  if (cursor) {
+    rows_.Put(CursorKey(log.id, name), cursor->SerializeAsString());
+    cursors[name] = *cursor;
   } else {
     rows_.Delete(CursorKey(log.id, name));
+    cursors.erase(name);
   }
-  if (before.has_value() != after.has_value()) {
-    state.set_cursors(after ? state.cursors() + 1 : state.cursors() - 1);
-    table_.Touch(log);
-  }
-  if (slowest != SlowestOf(state)) {
-    SetSlowest(slowest, &state);
-    UpdateTrim(log);
-    table_.Touch(log);
-  }
-  return absl::OkStatus();
+  pb::LogState& state = log.state;
+  const uint64_t slowest_before = SlowestOr(state, UINT64_MAX);
+  SetSlowest(cursors, &state);
+  const bool slowest_moved = SlowestOr(state, UINT64_MAX) != slowest_before;
+  if (slowest_moved) UpdateTrim(log);
+  if (slowest_moved || state.cursors() != cursors.size()) table_.Touch(log);
+  state.set_cursors(static_cast<uint32_t>(cursors.size()));
 }
 
-absl::Status LogMachine::CheckCursorsPassed(const Log& log, uint64_t seq_id) {
-  if (!log.state.has_slowest_cursor() || seq_id <= log.state.slowest_cursor()) {
-    return absl::OkStatus();
-  }
-  SLUICE_ASSIGN_OR_RETURN(const std::vector<NamedCursor> cursors, Cursors(log));
-  const auto slowest = std::find_if(cursors.begin(), cursors.end(), [&](const NamedCursor& cursor) {
-    return !IsLost(cursor.state) && cursor.state.seq_id() == log.state.slowest_cursor();
+absl::Status LogMachine::CheckCursorsPassed(Log& log, uint64_t seq_id) {
+  if (seq_id <= SlowestOr(log.state, UINT64_MAX)) return absl::OkStatus();
+  const uint64_t slowest = log.state.slowest_cursor();
+  SLUICE_ASSIGN_OR_RETURN(const Cursors* const cursors, table_.CursorsOf(log));
+  const auto it = std::find_if(cursors->begin(), cursors->end(), [&](const auto& entry) {
+    return !IsLost(entry.second) && entry.second.seq_id() == slowest;
   });
-  const std::string name = slowest == cursors.end() ? "" : slowest->name;
-  return MakeError(Reason::CURSOR_BEHIND,
-                   absl::StrCat("cursor ", name, " stands at SeqId ", log.state.slowest_cursor(),
-                                ", and has not passed ", seq_id),
-                   {{"cursor", name}, {"seq_id", absl::StrCat(log.state.slowest_cursor())}});
+  const std::string name = it == cursors->end() ? "" : it->first;
+  return MakeError(
+      Reason::CURSOR_BEHIND,
+      absl::StrCat("cursor ", name, " stands at SeqId ", slowest, ", and has not passed ", seq_id),
+      {{"cursor", name}, {"seq_id", absl::StrCat(slowest)}});
 }
 
 absl::Status LogMachine::DeleteCursors(const Log& log) {

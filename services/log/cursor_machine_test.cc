@@ -357,6 +357,8 @@ TEST_F(CursorMachineTest, AfterARestoreACursorIsUsedOnlyOnceItIsRolledBack) {
   rocksdb::WriteBatch batch;
   ASSERT_TRUE(batch.Put(CursorKey(collection_, "c"), restored.SerializeAsString()).ok());
   ASSERT_TRUE(machine_.store().Write(&batch).ok());
+  ASSERT_TRUE(machine_.store().Flush().ok());
+  machine_.Reopen();
   EXPECT_EQ(ReasonIn(Commit("c", 4)), Reason::INCARNATION_CHANGED);
   EXPECT_EQ(ReasonIn(Rollback("c", 4)), Reason::CURSOR_MOVED);
   ASSERT_TRUE(Rollback("c", 3).ok());

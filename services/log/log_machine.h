@@ -61,23 +61,14 @@ class LogMachine {
   absl::Status CheckIncarnation(uint64_t incarnation) const;
   absl::Status CollectEntry(std::string_view key);
 
-  // A log's cursors, by name.
-  struct NamedCursor {
-    std::string name;
-    pb::CursorState state;
-    bool changed = false;
-  };
-  absl::StatusOr<std::vector<NamedCursor>> Cursors(const Log& log);
-  absl::StatusOr<std::optional<pb::CursorState>> FindCursor(const Log& log, std::string_view name);
-  // Changes a cursor from `before` to `after` (nullopt: it is not there), and brings the log's
-  // state and what is due in line; or fails, and changes nothing.
-  absl::Status SetCursor(Log& log, const std::string& name,
-                         const std::optional<pb::CursorState>& before,
-                         const std::optional<pb::CursorState>& after);
+  // Puts a cursor (nullopt: deletes it), and brings the log's state and what is due in line.
+  // `cursors` are the log's.
+  void SetCursor(Log& log, Cursors& cursors, const std::string& name,
+                 const std::optional<pb::CursorState>& cursor);
   // Of a log that is deleted.
   absl::Status DeleteCursors(const Log& log);
   // CURSOR_BEHIND if a cursor would lose records.
-  absl::Status CheckCursorsPassed(const Log& log, uint64_t seq_id);
+  absl::Status CheckCursorsPassed(Log& log, uint64_t seq_id);
 
   // What a log keeps once it is trimmed to a SeqId.
   struct Kept {
