@@ -129,6 +129,48 @@ absl::StatusOr<v1::TrimLogResponse> Log::Trim(const CollectionId& collection, Se
               std::move(request));
 }
 
+absl::StatusOr<v1::Cursor> Log::CommitCursor(v1::CommitCursorRequest request) {
+  SLUICE_ASSIGN_OR_RETURN(
+      v1::CommitCursorResponse response,
+      Call(stub_, options_, Effect::kWrite, &v1::LogService::Stub::async::CommitCursor,
+           Named(std::move(request))));
+  return std::move(*response.mutable_cursor());
+}
+
+void Log::CommitCursorAsync(v1::CommitCursorRequest request,
+                            Callback<v1::CommitCursorResponse> done) {
+  Start(stub_, options_, Effect::kWrite, &v1::LogService::Stub::async::CommitCursor,
+        Named(std::move(request)), std::move(done));
+}
+
+absl::StatusOr<v1::Cursor> Log::RollbackCursor(const v1::RollbackCursorRequest& request) {
+  SLUICE_ASSIGN_OR_RETURN(
+      v1::RollbackCursorResponse response,
+      Call(stub_, options_, Effect::kWrite, &v1::LogService::Stub::async::RollbackCursor, request));
+  return std::move(*response.mutable_cursor());
+}
+
+absl::StatusOr<v1::GetCursorResponse> Log::GetCursor(const CollectionId& collection,
+                                                     const std::string& name) {
+  v1::GetCursorRequest request;
+  request.set_collection_id(collection.ToString());
+  request.set_name(name);
+  return Call(stub_, options_, Effect::kRead, &v1::LogService::Stub::async::GetCursor,
+              std::move(request));
+}
+
+absl::StatusOr<v1::ListCursorsResponse> Log::ListCursors(const CollectionId& collection) {
+  v1::ListCursorsRequest request;
+  request.set_collection_id(collection.ToString());
+  return Call(stub_, options_, Effect::kRead, &v1::LogService::Stub::async::ListCursors,
+              std::move(request));
+}
+
+absl::Status Log::DeleteCursor(const v1::DeleteCursorRequest& request) {
+  return Call(stub_, options_, Effect::kWrite, &v1::LogService::Stub::async::DeleteCursor, request)
+      .status();
+}
+
 absl::Status Log::ReadView(const v1::ReadViewRequest& request,
                            absl::FunctionRef<absl::Status(v1::ReadViewResponse&)> on_message) {
   const auto give_up = std::chrono::steady_clock::now() + options_.total_deadline;

@@ -76,6 +76,16 @@ class Log {
   absl::StatusOr<v1::DescribeLogResponse> Describe(const CollectionId& collection);
   absl::StatusOr<v1::TrimLogResponse> Trim(const CollectionId& collection, SeqId up_to);
   std::unique_ptr<Subscription> Subscribe(v1::SubscribeRequest request);
+  // Cursors. To begin where one stands: Subscribe with `cursor`; to move it: CommitCursor with the
+  // last SeqId dealt with, and what the cursor is expected to be at. Sets request_id if it is
+  // empty.
+  absl::StatusOr<v1::Cursor> CommitCursor(v1::CommitCursorRequest request);
+  void CommitCursorAsync(v1::CommitCursorRequest request, Callback<v1::CommitCursorResponse> done);
+  absl::StatusOr<v1::Cursor> RollbackCursor(const v1::RollbackCursorRequest& request);
+  absl::StatusOr<v1::GetCursorResponse> GetCursor(const CollectionId& collection,
+                                                  const std::string& name);
+  absl::StatusOr<v1::ListCursorsResponse> ListCursors(const CollectionId& collection);
+  absl::Status DeleteCursor(const v1::DeleteCursorRequest& request);
   // Calls `on_message` for each message of one view, on the calling thread; an error that it
   // returns ends the call. Not retried once a message was delivered (a view is one snapshot): the
   // caller asks again. The records of an OK view have been checked to be whole: each after

@@ -61,6 +61,26 @@ TEST(ClientTest, RequestIdsAreUuidsOfVersion7UnlessTheCallerGaveOne) {
   EXPECT_EQ(server.pushes()[1].request_id(), "given");
 }
 
+TEST(ClientTest, ACursorsCommitWhoseReplyIsLostIsRepeatedUnderTheSameName) {
+  MisbehavingServer server;
+  server.on_commit = [](int n, const auto& request, v1::CommitCursorResponse* response) {
+    if (n == 1) return absl::UnavailableError("the reply is lost");
+    response->mutable_cursor()->set_seq_id(request.seq_id());
+    return absl::OkStatus();
+  };
+  Log client(server.channel(), kQuick);
+  v1::CommitCursorRequest request;
+  request.set_seq_id(7);
+  request.set_expected_seq_id(5);
+  const auto cursor = client.CommitCursor(request);
+  ASSERT_TRUE(cursor.ok()) << cursor.status();
+  EXPECT_EQ(cursor->seq_id(), 7u);
+  const auto commits = server.commits();
+  ASSERT_EQ(commits.size(), 2u);
+  EXPECT_TRUE(Uuid::Parse(commits[0].request_id()).ok());
+  EXPECT_EQ(commits[1].request_id(), commits[0].request_id());
+}
+
 // Invariant 10.
 TEST(ClientTest, AnErrorAfterSeveralAttemptsStatesTheOutcomeOverAllOfThem) {
   MisbehavingServer server;

@@ -46,6 +46,7 @@ v1::SubscribeRequest Resume::Request() const {
 absl::Status Resume::Accept(const v1::SubscribeResponse& message) {
   if (message.has_heartbeat()) SLUICE_RETURN_IF_ERROR(AcceptHeartbeat(message.heartbeat()));
   std::optional<SeqId> last = last_;
+  if (!last && message.has_start_seq_id()) last = SeqId(message.start_seq_id());
   for (const v1::Append& append : message.appends()) {
     SLUICE_RETURN_IF_ERROR(Continue(append, &last));
     if (request_.end_seq_id() != 0 && last->value > request_.end_seq_id()) {
@@ -72,7 +73,9 @@ absl::Status Resume::AcceptHeartbeat(const v1::Heartbeat& heartbeat) {
       last_ = SeqId(heartbeat.tail_seq_id());
       break;
     case v1::SubscribeRequest::kSinceTimeUs:
-      break;  // The first append tells. Until it has come, asking by the time again loses nothing.
+    case v1::SubscribeRequest::kCursor:
+      // The message says itself. Where it does not, asking in the same way again loses nothing.
+      break;
     default:
       last_ = SeqId(heartbeat.trim_seq_id());
       break;

@@ -29,8 +29,7 @@ class Resume {
   // Whether the range asked for has been accepted whole. Not before the server has said anything:
   // whether the range makes sense is for it to say.
   bool complete() const;
-  // nullopt: not known yet (a start by time before the first append; `latest` and `earliest` before
-  // the first heartbeat).
+  // nullopt: not known yet (`latest`, `earliest`, a time or a cursor before the first message).
   std::optional<SeqId> last() const { return last_; }
 
  private:

@@ -85,6 +85,22 @@ TEST(ResumeTest, AStartByTimeIsAskedAgainUntilTheFirstAppendHasCome) {
   EXPECT_EQ(resume.Request().after_seq_id(), 43u);
 }
 
+TEST(ResumeTest, AStartAtACursorBecomesTheSeqIdThatTheFirstMessageSays) {
+  v1::SubscribeRequest request;
+  request.set_cursor("c");
+  request.set_end_seq_id(42);
+  Resume resume(request);
+  EXPECT_EQ(resume.Request().cursor(), "c");
+  v1::SubscribeResponse first = Heartbeat(100, 40);
+  first.set_start_seq_id(41);
+  ASSERT_TRUE(resume.Accept(first).ok());
+  EXPECT_EQ(resume.Request().after_seq_id(), 41u);
+  EXPECT_FALSE(resume.Request().has_cursor());
+  EXPECT_FALSE(resume.Accept(Message({AppendOf(41, 1)})).ok());
+  ASSERT_TRUE(resume.Accept(Message({AppendOf(42, 1)})).ok());
+  EXPECT_TRUE(resume.complete());
+}
+
 TEST(ResumeTest, TheRangeIsCompleteAtItsEndAndNothingBeyondItIsAccepted) {
   v1::SubscribeRequest request;
   request.set_end_seq_id(3);

@@ -44,6 +44,9 @@ class MisbehavingServer : public v1::LogService::Service {
   std::function<absl::Status(int n, const v1::SubscribeRequest&, SubscribeWriter*)> on_subscribe;
   std::function<absl::Status(int n, const v1::ReadViewRequest&, ViewWriter*)> on_view;
 
+  std::function<absl::Status(int n, const v1::CommitCursorRequest&, v1::CommitCursorResponse*)>
+      on_commit;
+
   // For handlers: never answers (while the test lasts).
   absl::Status Hang() {
     stopping_.WaitForNotification();
@@ -58,6 +61,10 @@ class MisbehavingServer : public v1::LogService::Service {
   std::vector<v1::SubscribeRequest> subscribes() {
     std::lock_guard lock(mutex_);
     return subscribes_;
+  }
+  std::vector<v1::CommitCursorRequest> commits() {
+    std::lock_guard lock(mutex_);
+    return commits_;
   }
 
  private:
@@ -74,6 +81,11 @@ class MisbehavingServer : public v1::LogService::Service {
     return ToGrpc(on_view(Note(views_, *request), *request, writer), context);
   }
 
+  grpc::Status CommitCursor(grpc::ServerContext* context, const v1::CommitCursorRequest* request,
+                            v1::CommitCursorResponse* response) override {
+    return ToGrpc(on_commit(Note(commits_, *request), *request, response), context);
+  }
+
   template <class Request>
   int Note(std::vector<Request>& requests, const Request& request) {
     std::lock_guard lock(mutex_);
@@ -87,6 +99,7 @@ class MisbehavingServer : public v1::LogService::Service {
   std::vector<v1::PushLogsRequest> pushes_;
   std::vector<v1::SubscribeRequest> subscribes_;
   std::vector<v1::ReadViewRequest> views_;
+  std::vector<v1::CommitCursorRequest> commits_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -60,6 +60,21 @@ namespace sluice {
     "Some of the records asked for are no longer kept; metadata: first_seq_id (the first kept)")   \
   X(NOT_APPLIED, kFailedPrecondition,                                                              \
     "Records that the segments do not reflect yet cannot be trimmed; metadata: applied_seq_id")    \
+  X(CURSOR_BEHIND, kFailedPrecondition,                                                            \
+    "Records that a cursor has not passed cannot be trimmed; metadata: cursor, seq_id (where it "  \
+    "stands)")                                                                                     \
+  X(CURSOR_NOT_FOUND, kNotFound, "The log has no cursor of this name; metadata: cursor")           \
+  X(CURSOR_MOVED, kAborted,                                                                        \
+    "The cursor stands elsewhere than the call expects, or beyond where the call would move it; "  \
+    "metadata: cursor, seq_id (where it stands)")                                                  \
+  X(CURSOR_LOST, kFailedPrecondition,                                                              \
+    "The cursor held too much for too long, and holds nothing any more: roll it back to a place "  \
+    "that is kept, or delete it; metadata: cursor, loss (AGE or BYTES), seq_id (where it stood), " \
+    "first_seq_id (the first kept)")                                                               \
+  X(TOO_MANY_CURSORS, kFailedPrecondition,                                                         \
+    "The log has as many cursors as it may have; metadata: max")                                   \
+  X(LOG_ONLY, kFailedPrecondition,                                                                 \
+    "The collection is a log and nothing else: there is nothing to query; subscribe to it")        \
   X(LOG_CORRUPT, kDataLoss,                                                                        \
     "Stored bytes do not match their checksum or order; metadata: collection_id, seq_id")          \
   X(SEGMENT_CORRUPT, kDataLoss, "A segment object does not match its checksum; metadata: object")  \

@@ -1,5 +1,5 @@
-// What a record and a push may carry. One table, reported by InfoService.GetInfo and enforced by
-// scan.h.
+// What a record and a push may carry, and how many cursors a log may have. One table, reported by
+// InfoService.GetInfo; scan.h and the log enforce it.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +22,10 @@ inline constexpr uint64_t kMaxConditionIdBytes = 1 << 20;
 inline constexpr uint64_t kMaxLookBackRecords = 10'000;
 inline constexpr uint64_t kMaxLookBackBytes = 16 << 20;
 
+// Of a log's cursors.
+inline constexpr uint64_t kMaxCursors = 100;
+inline constexpr uint64_t kMaxCursorNameBytes = 128;
+
 struct LimitInfo {
   std::string_view name;
   uint64_t max;
@@ -43,6 +47,8 @@ inline constexpr LimitInfo kLimits[] = {
     {"condition.lookback.records", kMaxLookBackRecords,
      "Records between a condition's since_seq_id and the tail"},
     {"condition.lookback.bytes", kMaxLookBackBytes, "Their bytes together, as encoded"},
+    {"log.cursors", kMaxCursors, "Cursors of a log, beside \"index\""},
+    {"cursor.name.bytes", kMaxCursorNameBytes, "Bytes of a cursor's name, at least 1"},
 };
 
 }  // namespace sluice

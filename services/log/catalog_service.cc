@@ -60,7 +60,8 @@ absl::StatusOr<v1::Collection> CheckCreate(const v1::CreateCollectionRequest& re
                           CheckName("database", request.database(), kDefaultDatabase));
   SLUICE_ASSIGN_OR_RETURN(*collection.mutable_name(), CheckName("name", request.name(), ""));
   SLUICE_ASSIGN_OR_RETURN(*collection.mutable_schema(), CheckSchema(request.schema()));
-  SLUICE_ASSIGN_OR_RETURN(*collection.mutable_settings(), CheckSettings(request.settings()));
+  SLUICE_ASSIGN_OR_RETURN(*collection.mutable_settings(),
+                          CheckSettings(request.settings(), collection.schema()));
   return collection;
 }
 
@@ -132,10 +133,11 @@ absl::Status List(const Shard& shard, const v1::ListCollectionsRequest& request,
 
 absl::Status Update(Shard& shard, const v1::UpdateCollectionRequest& request,
                     v1::Collection* updated) {
-  absl::StatusOr<v1::CollectionSettings> settings = CheckSettings(request.settings());
-  if (!settings.ok()) return NotIn(settings.status());
   const absl::StatusOr<v1::Collection> found = Resolve(shard, request.collection());
   if (!found.ok()) return NotIn(found.status());
+  absl::StatusOr<v1::CollectionSettings> settings =
+      CheckSettings(request.settings(), found->schema());
+  if (!settings.ok()) return NotIn(settings.status());
   pb::Command command;
   pb::UpdateSettings& update = *command.mutable_update_settings();
   update.set_collection_id(std::string(Uuid::Parse(found->id()).value_or(Uuid()).view()));

@@ -91,6 +91,30 @@ TEST_F(CatalogTest, DefaultsAreFilledIn) {
   EXPECT_EQ(Text(Get(ByName("docs"))->collection()), Text(c));
 }
 
+TEST_F(CatalogTest, ALogOnlyCollectionKeepsSevenDaysAndHasNothingOfAnIndex) {
+  auto request = Named("log");
+  request.mutable_schema()->set_log_only(true);
+  const auto created = Create(request);
+  ASSERT_TRUE(created.ok()) << created.status();
+  const v1::Collection& c = created->collection();
+  EXPECT_TRUE(c.schema().log_only());
+  EXPECT_EQ(c.settings().retention().max_age_ms(), 7u * 86'400'000);
+  EXPECT_EQ(c.settings().retention().max_bytes(), 0u);
+  EXPECT_FALSE(c.settings().has_compaction());
+  EXPECT_EQ(c.settings().max_backlog_bytes(), 0u);
+  request = Named("log");
+  request.set_get_or_create(true);
+  ExpectRefused(Create(request).status(), Reason::SCHEMA_MISMATCH);
+  v1::UpdateCollectionRequest update;
+  update.mutable_collection()->set_name("log");
+  update.mutable_settings()->mutable_retention()->set_max_bytes(1 << 30);
+  EXPECT_EQ(Update(update)->collection().settings().retention().max_age_ms(), 7u * 86'400'000);
+  update.mutable_settings()->set_max_backlog_bytes(1 << 30);
+  const auto refused = Update(update);
+  ExpectRefused(refused.status(), Reason::INVALID_REQUEST);
+  EXPECT_EQ(OutcomeOf(refused.status()), Outcome::kNotIn);
+}
+
 TEST_F(CatalogTest, TheHashingEmbedderHas384Dimensions) {
   auto request = Named("docs");
   request.mutable_schema()->mutable_embedder()->set_kind("hashing");
@@ -129,6 +153,22 @@ TEST_F(CatalogTest, BadSchemasAndSettingsAreRefused) {
   request = Named("a");
   request.mutable_settings()->mutable_compaction()->set_max_age_ms(9);
   ExpectFieldRefused(request, "settings.compaction.max_age_ms");
+  request = Named("a");
+  request.mutable_settings()->mutable_retention()->set_max_age_ms(999);
+  ExpectFieldRefused(request, "settings.retention.max_age_ms");
+  request = Named("a");
+  request.mutable_settings()->mutable_retention()->set_max_bytes(1023);
+  ExpectFieldRefused(request, "settings.retention.max_bytes");
+  request = Named("a");
+  request.mutable_schema()->set_log_only(true);
+  request.mutable_schema()->mutable_embedder()->set_kind("hashing");
+  ExpectFieldRefused(request, "schema.embedder.kind");
+  request.mutable_schema()->clear_embedder();
+  request.mutable_settings()->mutable_compaction()->set_max_bytes(1 << 20);
+  ExpectFieldRefused(request, "settings.compaction");
+  request.mutable_settings()->clear_compaction();
+  request.mutable_settings()->set_max_backlog_bytes(1 << 20);
+  ExpectFieldRefused(request, "settings.max_backlog_bytes");
   request = Named("a");
   request.set_collection_id("no");
   ExpectFieldRefused(request, "collection_id");

@@ -8,6 +8,7 @@
 #include "common/record/limits.h"
 #include "services/log/due.h"
 #include "services/log/request_checks.h"
+#include "services/log/retention.h"
 
 namespace sluice::log {
 namespace {
@@ -15,6 +16,8 @@ namespace {
 constexpr size_t kMaxNameBytes = 512;
 // Of the built-in embedder.
 constexpr uint32_t kHashingDimension = 384;
+// A hundred years.
+constexpr uint64_t kMaxRetentionAgeMs = 3'153'600'000'000;
 
 bool IsNameCharacter(char c) {
   return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
@@ -28,6 +31,22 @@ absl::StatusOr<uint64_t> CheckRange(std::string_view field, uint64_t value, uint
     return InvalidField(field, absl::StrCat("not within ", min, " .. ", max));
   }
   return value;
+}
+
+// A default that is the log's own stays 0: what it is may change.
+absl::Status CheckRetention(const v1::CollectionSchema& schema, v1::CollectionSettings* settings) {
+  const uint64_t age_otherwise = schema.log_only() ? kDefaultLogOnlyAgeUs / 1000 : 0;
+  const v1::Retention given = settings->retention();
+  SLUICE_ASSIGN_OR_RETURN(const uint64_t age,
+                          CheckRange("settings.retention.max_age_ms", given.max_age_ms(),
+                                     age_otherwise, 1000, kMaxRetentionAgeMs));
+  SLUICE_ASSIGN_OR_RETURN(
+      const uint64_t bytes,
+      CheckRange("settings.retention.max_bytes", given.max_bytes(), 0, 1 << 10, UINT64_MAX));
+  settings->clear_retention();
+  if (age != 0) settings->mutable_retention()->set_max_age_ms(age);
+  if (bytes != 0) settings->mutable_retention()->set_max_bytes(bytes);
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -51,6 +70,9 @@ absl::StatusOr<v1::CollectionSchema> CheckSchema(const v1::CollectionSchema& sch
   if (!v1::Metric_IsValid(schema.metric())) return InvalidField("schema.metric", "unknown");
   if (schema.metric() == v1::METRIC_UNSPECIFIED) checked.set_metric(v1::METRIC_COSINE);
   const std::string& embedder = schema.embedder().kind();
+  if (schema.log_only() && !embedder.empty()) {
+    return InvalidField("schema.embedder.kind", "a log_only collection has none");
+  }
   if (!embedder.empty() && embedder != "hashing") {
     return InvalidField("schema.embedder.kind", "neither empty nor \"hashing\"");
   }
@@ -62,9 +84,21 @@ absl::StatusOr<v1::CollectionSchema> CheckSchema(const v1::CollectionSchema& sch
   return checked;
 }
 
-absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSettings& settings) {
+absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSettings& settings,
+                                                     const v1::CollectionSchema& schema) {
   v1::CollectionSettings checked = settings;
+  SLUICE_RETURN_IF_ERROR(CheckRetention(schema, &checked));
   const v1::CompactionTrigger& trigger = settings.compaction();
+  if (schema.log_only()) {
+    if (trigger.max_bytes() != 0 || trigger.max_age_ms() != 0) {
+      return InvalidField("settings.compaction", "a log_only collection has none");
+    }
+    if (settings.max_backlog_bytes() != 0) {
+      return InvalidField("settings.max_backlog_bytes", "a log_only collection has none");
+    }
+    checked.clear_compaction();
+    return checked;
+  }
   SLUICE_ASSIGN_OR_RETURN(const uint64_t bytes,
                           CheckRange("settings.compaction.max_bytes", trigger.max_bytes(),
                                      kDefaultCompactionBytes, 1 << 10, 1 << 30));

@@ -19,6 +19,8 @@ inline constexpr std::string_view kDefaultDatabase = "default_database";
 absl::StatusOr<std::string> CheckName(std::string_view field, std::string_view value,
                                       std::string_view otherwise);
 absl::StatusOr<v1::CollectionSchema> CheckSchema(const v1::CollectionSchema& schema);
-absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSettings& settings);
+// Of a collection of this (checked) schema.
+absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSettings& settings,
+                                                     const v1::CollectionSchema& schema);
 
 }  // namespace sluice::log

@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -24,6 +25,7 @@
 #include "services/log/command.pb.h"
 #include "sluice/v1/collection.pb.h"
 #include "sluice/v1/compaction.pb.h"
+#include "sluice/v1/cursor.pb.h"
 
 namespace sluice::log {
 
@@ -114,6 +116,19 @@ struct PushAnswer {
 
 struct TrimAnswer {
   SeqId trim;
+  // What this command trimmed.
+  uint64_t records = 0;
+  uint64_t bytes = 0;
+};
+
+struct RetainAnswer {
+  TrimAnswer trimmed;
+  // Cursors that this command gave up.
+  std::vector<v1::Cursor> lost;
+};
+
+struct CursorAnswer {
+  v1::Cursor cursor;
 };
 
 struct ClaimAnswer {
@@ -133,8 +148,8 @@ struct CollectionAnswer {
   bool created = false;
 };
 
-using Answer = std::variant<Done, PushAnswer, TrimAnswer, ClaimAnswer, RenewAnswer,
-                            v1::CommitResponse, CollectionAnswer>;
+using Answer = std::variant<Done, PushAnswer, TrimAnswer, RetainAnswer, CursorAnswer, ClaimAnswer,
+                            RenewAnswer, v1::CommitResponse, CollectionAnswer>;
 // Errors have a reason and an outcome (common/errors).
 using Result = absl::StatusOr<Answer>;
 

@@ -35,9 +35,9 @@ class RandomCommands {
     const CollectionId id = place;
     const std::string id_bytes(id.view());
     pb::Command command;
-    switch (Below(16)) {
+    switch (Below(20)) {
       case 0:
-        return OpenLogOf(id);
+        return OpenLogOf(id, {}, /*log_only=*/Below(3) == 0);
       case 1:
       case 15:
         return Catalog(id);
@@ -71,9 +71,17 @@ class RandomCommands {
       case 9: {
         auto& trim = *command.mutable_trim();
         trim.set_collection_id(id_bytes);
-        trim.set_up_to_seq_id(Below(State(id).applied() + 2));
+        const pb::LogState state = State(id);
+        const uint64_t most = state.schema().log_only() ? state.tail() : state.applied();
+        trim.set_up_to_seq_id(state.trim() + Below(most - state.trim() + 2));
         break;
       }
+      case 16:
+      case 17:
+        return Cursor(id);
+      case 18:
+        command.mutable_retain()->set_collection_id(id_bytes);
+        break;
       case 10: {
         const auto garbage = *ReadGarbage(Snapshot(machine_.store()), INT64_MAX, 20);
         for (const auto& entry : garbage) command.mutable_collect_garbage()->add_keys(entry.key());
@@ -92,6 +100,9 @@ class RandomCommands {
         update.set_collection_id(id_bytes);
         update.set_settings_version(1 + Below(10));
         update.mutable_settings()->mutable_compaction()->set_max_bytes(1 + Below(100'000));
+        if (Below(2) == 0) break;
+        update.mutable_settings()->mutable_retention()->set_max_age_ms(1 + Below(60'000));
+        update.mutable_settings()->mutable_retention()->set_max_bytes(1 + Below(200'000));
         break;
       }
       default:
@@ -197,6 +208,41 @@ class RandomCommands {
     segment.set_up_to_seq_id(segments[first + 1].up_to_seq_id());
     if (Below(4) != 0) *work.mutable_output() = segment;
     return commit;
+  }
+
+  Command Cursor(const CollectionId& id) {
+    const pb::LogState state = State(id);
+    const std::string id_bytes(id.view());
+    const std::string name = "c" + std::to_string(Below(4));
+    // Somewhere in what is kept; or just before or after it.
+    const uint64_t seq_id = state.trim() + Below(state.tail() - state.trim() + 3) - Below(2);
+    pb::Command command;
+    switch (Below(6)) {
+      case 0: {
+        auto& rollback = *command.mutable_rollback_cursor();
+        rollback.set_collection_id(id_bytes);
+        rollback.set_name(name);
+        rollback.set_seq_id(seq_id);
+        break;
+      }
+      case 1:
+        command.mutable_delete_cursor()->set_collection_id(id_bytes);
+        command.mutable_delete_cursor()->set_name(name);
+        break;
+      default: {
+        auto& commit = *command.mutable_commit_cursor();
+        commit.set_collection_id(id_bytes);
+        commit.set_name(name);
+        commit.set_seq_id(seq_id);
+        if (Below(3) == 0) {
+          commit.set_expected(ReadCursor(Snapshot(machine_.store()), id, name)
+                                  .value_or(pb::CursorState())
+                                  .seq_id());
+        }
+        if (Below(2) == 0) commit.set_request_id(std::string(RandomUuid().view()));
+      }
+    }
+    return Command(command);
   }
 
   Command Catalog(const CollectionId& id) {
@@ -347,6 +393,9 @@ using Accepted = std::map<std::string, int>;
 void TrySeed(uint32_t seed, int kills, Accepted* accepted) {
   SCOPED_TRACE("repeat with SLUICE_TEST_SEED=" + std::to_string(seed));
   MachineHarness first;
+  // Little enough that some cursors are lost.
+  first.policy.set_max_pinned_us(100'000'000);
+  first.policy.set_max_pinned_bytes(100'000);
   RandomCommands random(seed, first);
   std::vector<Command> commands;
   pb::Command configure;
@@ -402,7 +451,8 @@ TEST(DeterminismTest, SameCommandsGiveTheSameRowsHoweverTheyAreGroupedKilledAndR
   }
   EXPECT_GT(accepted["push"], 100);
   for (const Reason reason : {Reason::TAIL_MOVED, Reason::IDS_CHANGED, Reason::OBSERVED_TOO_OLD,
-                              Reason::PREDECESSOR_MISSING}) {
+                              Reason::PREDECESSOR_MISSING, Reason::CURSOR_MOVED,
+                              Reason::CURSOR_BEHIND, Reason::CURSOR_LOST}) {
     EXPECT_GT(accepted[std::string(ReasonName(reason))], 0) << ReasonName(reason);
   }
   EXPECT_GT(accepted["commit"], 10);

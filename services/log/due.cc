@@ -22,7 +22,7 @@ int64_t NotBefore(int64_t due_us, int64_t retry_after_us, const pb::LeaseState& 
 }  // namespace
 
 int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
-  if (log.deleted() || log.tail() == log.applied()) return 0;
+  if (log.deleted() || log.schema().log_only() || log.tail() == log.applied()) return 0;
   const v1::CompactionTrigger& trigger = log.settings().compaction();
   const uint64_t max_bytes = trigger.max_bytes() ? trigger.max_bytes() : kDefaultCompactionBytes;
   const int64_t max_age_us = trigger.max_age_ms()
@@ -39,22 +39,6 @@ int64_t MergeDue(const pb::LogState& log, bool wanted, int64_t now_us) {
   if (log.deleted() || !wanted) return 0;
   return NotBefore(AtOnce(log.merge_due_us(), now_us), log.merge_retry_after_us(),
                    log.merge_lease(), now_us);
-}
-
-void UpdateTrimDue(pb::LogState& log, const pb::Policy& policy, int64_t now_us) {
-  if (log.deleted() || log.applied() == log.trim()) {
-    log.set_trim_due_us(0);
-    log.set_trim_target(0);
-    return;
-  }
-  if (log.trim_due_us() == 0 || log.trim_target() <= log.trim()) {
-    log.set_trim_target(log.applied());
-    log.set_trim_due_us(now_us + policy.trim_delay_us());
-  }
-  if (log.applied_bytes() - log.trim_bytes() > policy.trim_bytes()) {
-    log.set_trim_target(log.applied());
-    log.set_trim_due_us(std::min(log.trim_due_us(), now_us));
-  }
 }
 
 }  // namespace sluice::log

@@ -1,5 +1,5 @@
-// When the work on a log is due. Pure functions of the log's state and the shard's time;
-// thread-safe. Times in microseconds; 0: not due.
+// When the work of compactors on a log is due. Pure functions of the log's state and the shard's
+// time; thread-safe. Times in microseconds; 0: not due.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +12,9 @@ inline constexpr uint64_t kDefaultCompactionBytes = 1 << 20;
 inline constexpr int64_t kDefaultCompactionAgeUs = 10'000'000;
 inline constexpr uint64_t kDefaultMaxBacklogBytes = uint64_t{4} << 30;
 
+// None of a log_only collection, to which nothing is applied.
 inline uint64_t UnappliedBytes(const pb::LogState& log) {
-  return log.tail_bytes() - log.applied_bytes();
+  return log.schema().log_only() ? 0 : log.tail_bytes() - log.applied_bytes();
 }
 
 // At once if enough bytes are unapplied, else when the oldest record gets too old; not before
@@ -22,9 +23,5 @@ int64_t CompactionDue(const pb::LogState& log, int64_t now_us);
 
 // At once if some neighbours are worth merging (`wanted`), with the same two exceptions.
 int64_t MergeDue(const pb::LogState& log, bool wanted, int64_t now_us);
-
-// Moves trim_due and trim_target: what is applied is trimmed after the policy's delay, or at once
-// beyond the policy's bytes.
-void UpdateTrimDue(pb::LogState& log, const pb::Policy& policy, int64_t now_us);
 
 }  // namespace sluice::log

@@ -11,6 +11,7 @@
 #include "common/errors/errors.h"
 #include "common/server/logging.h"
 #include "services/log/reader.h"
+#include "services/log/retention.h"
 #include "services/log/settle.h"
 
 namespace sluice::log {
@@ -22,10 +23,11 @@ constexpr std::chrono::seconds kTurn(1);
 // A turn reads some thousands of rows at most; one that takes this long does not end.
 constexpr std::chrono::seconds kStuckAfter(60);
 constexpr int kTurnsBetweenLag = 5;
-constexpr size_t kMaxTrimsATurn = 1000;
+constexpr size_t kMaxRetainsATurn = 1000;
 // Collections with unapplied records that are looked at; beyond, the figures are of these.
 constexpr size_t kMaxLagging = 10'000;
 constexpr size_t kWorst = 10;
+constexpr uint64_t kMaxCursorsCounted = 10'000;
 
 server::RateLimitedLog& Warnings() {
   static server::RateLimitedLog warnings(std::chrono::seconds(10));
@@ -34,6 +36,19 @@ server::RateLimitedLog& Warnings() {
 
 void Warn(std::string_view what, const absl::Status& status) {
   if (!status.ok()) Warnings()(server::Level::kWarn, what, {{"error", status}});
+}
+
+void Retained(LogMetrics& metrics, const CollectionId& collection, const RetainAnswer& answer) {
+  metrics.Trimmed(answer.trimmed);
+  for (const v1::Cursor& cursor : answer.lost) {
+    metrics.CursorLost(cursor.loss());
+    server::Log(server::Level::kWarn, "a cursor held too much for too long, and is lost",
+                {{"collection_id", collection.ToString()},
+                 {"cursor", cursor.name()},
+                 {"loss", v1::CursorLoss_Name(cursor.loss())},
+                 {"seq_id", cursor.seq_id()},
+                 {"trim_seq_id", answer.trimmed.trim.value}});
+  }
 }
 
 }  // namespace
@@ -58,10 +73,13 @@ void Housekeeping::Run(const std::stop_token& stop) {
   std::condition_variable_any wakes;
   for (int turn = 0; !stop.stop_requested(); ++turn) {
     SettleCatalog();
-    Warn("due trims cannot be read", ProposeTrims());
+    Warn("due retention cannot be read", ProposeRetention());
     core_.metrics.SetShard(*core_.shard, core_.claims.waiting());
     core_.metrics.SetStreams(core_.streams.count(), core_.streams.held_bytes());
-    if (turn % kTurnsBetweenLag == 0) Warn("the lag cannot be read", MeasureLag());
+    if (turn % kTurnsBetweenLag == 0) {
+      Warn("the lag cannot be read", MeasureLag());
+      Warn("the cursors cannot be read", MeasureCursors());
+    }
     last_turn_.store(Clock::now());
     std::unique_lock lock(mutex);
     wakes.wait_for(lock, stop, kTurn, [] { return false; });
@@ -78,22 +96,24 @@ void Housekeeping::SettleCatalog() {
   });
 }
 
-absl::Status Housekeeping::ProposeTrims() {
+absl::Status Housekeeping::ProposeRetention() {
   // Those of the turn before are not answered: the journal does not write.
-  if (under_way_->trims != 0) return absl::OkStatus();
+  if (under_way_->retains != 0) return absl::OkStatus();
   const Snapshot snapshot(core_.shard->store());
   SLUICE_ASSIGN_OR_RETURN(const auto due,
-                          ReadDue(snapshot, DueKind::kTrim, core_.shard->Now(), kMaxTrimsATurn));
+                          ReadDue(snapshot, DueKind::kTrim, core_.shard->Now(), kMaxRetainsATurn));
   for (const DueKey& row : due) {
-    const absl::StatusOr<pb::LogState> log = ReadLog(snapshot, row.collection);
-    if (!log.ok()) continue;
     pb::Command command;
-    command.mutable_trim()->set_collection_id(std::string(row.collection.view()));
-    command.mutable_trim()->set_up_to_seq_id(log->trim_target());
-    ++under_way_->trims;
-    core_.shard->Propose(Command(command), [under_way = under_way_](const Result& result) {
-      Warn("a trim failed", result.status());
-      --under_way->trims;
+    command.mutable_retain()->set_collection_id(std::string(row.collection.view()));
+    ++under_way_->retains;
+    core_.shard->Propose(Command(command), [&metrics = core_.metrics, collection = row.collection,
+                                            under_way = under_way_](const Result& result) {
+      if (result.ok()) {
+        Retained(metrics, collection, std::get<RetainAnswer>(*result));
+      } else if (ReasonOf(result.status()) != Reason::COLLECTION_DELETED) {
+        Warn("retention failed", result.status());
+      }
+      --under_way->retains;
     });
   }
   return absl::OkStatus();
@@ -129,6 +149,27 @@ absl::Status Housekeeping::MeasureLag() {
   core_.metrics.SetLag(total, lagging);
   SLUICE_ASSIGN_OR_RETURN(const pb::ShardState shard, ReadShardState(snapshot));
   core_.metrics.SetDedupe(shard.dedupe_bytes());
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeping::MeasureCursors() {
+  const Snapshot snapshot(core_.shard->store());
+  CursorFigures figures;
+  CollectionId counted;
+  const std::string prefix = TypePrefix(RowType::kCursor);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid() && figures.active + figures.lost < kMaxCursorsCounted; it.Next()) {
+    const auto key = DecodeCursorKey(it.key());
+    pb::CursorState cursor;
+    if (!key || !cursor.ParseFromString(std::string(it.value()))) continue;
+    ++(cursor.loss() == v1::CURSOR_LOSS_UNSPECIFIED ? figures.active : figures.lost);
+    if (key->collection == counted) continue;
+    counted = key->collection;
+    const absl::StatusOr<pb::LogState> log = ReadLog(snapshot, counted);
+    if (log.ok()) figures.pinned_bytes += PinnedBytes(*log);
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  core_.metrics.SetCursors(figures);
   return absl::OkStatus();
 }
 

@@ -1,5 +1,5 @@
-// What a log node does by itself, once a second: proposes the trims that are due, finishes what a
-// crash left half done in the catalog, and looks at the figures that metrics show.
+// What a log node does by itself, once a second: does what retention says where it is due, finishes
+// what a crash left half done in the catalog, and looks at the figures that metrics show.
 //
 // One thread of its own, which only reads and proposes: it never waits for the journal.
 #pragma once
@@ -28,13 +28,14 @@ class Housekeeping {
  private:
   void Run(const std::stop_token& stop);
   void SettleCatalog();
-  absl::Status ProposeTrims();
+  absl::Status ProposeRetention();
   absl::Status MeasureLag();
+  absl::Status MeasureCursors();
 
   ServiceCore& core_;
   // Shared with what is under way when this ends.
   struct UnderWay {
-    std::atomic<int> trims = 0;
+    std::atomic<int> retains = 0;
     std::atomic<bool> settling = false;
     std::atomic<bool> settled = false;
   };

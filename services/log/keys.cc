@@ -61,6 +61,12 @@ int64_t TimeOfDedupeKey(std::string_view key) {
   return RequestId(Uuid::FromBytes(key.substr(1))).unix_millis();
 }
 
+std::string CursorKey(const CollectionId& collection, std::string_view name) {
+  std::string key = WithId(RowType::kCursor, collection.view(), name.size());
+  key.append(name);
+  return key;
+}
+
 std::string SegmentKey(const CollectionId& collection, SeqId up_to) {
   std::string key = WithId(RowType::kSegment, collection.view(), 8);
   PutBigEndian64(&key, up_to.value);
@@ -141,6 +147,12 @@ std::optional<AppendKeyParts> DecodeAppendKey(std::string_view key) {
   return parts;
 }
 
+std::optional<CursorKeyParts> DecodeCursorKey(std::string_view key) {
+  if (key.size() <= 1 + kUuidBytes || RowTypeOf(key) != RowType::kCursor) return std::nullopt;
+  return CursorKeyParts{CollectionId(Uuid::FromBytes(key.substr(1, kUuidBytes))),
+                        key.substr(1 + kUuidBytes)};
+}
+
 std::optional<DueKey> DecodeDueKey(std::string_view key) {
   if (!IsRow(key, RowType::kDue, 1 + 1 + 8 + kUuidBytes)) return std::nullopt;
   Decoder in(key.substr(1));
@@ -168,6 +180,7 @@ std::optional<CollectionId> CollectionOfKey(std::string_view key) {
   switch (RowTypeOf(key)) {
     case RowType::kLog:
     case RowType::kAppend:
+    case RowType::kCursor:
     case RowType::kSegment:
     case RowType::kToken:
     case RowType::kCollection:

@@ -8,6 +8,7 @@
 //   L collection                    pb::LogState                   log machine
 //   A collection lastSeqId          append (append.h)              Push, once; dropped by the trim filter
 //   R requestId                     pb::DedupeState                Push, once; deleted past the horizon
+//   U collection name               pb::CursorState                CommitCursor, RollbackCursor, Retain; deleted by DeleteCursor, CollectGarbage
 //   S collection upToSeqId          v1::SegmentInfo                Commit; deleted by Commit(merge), CollectGarbage
 //   T collection token              pb::TokenState                 Claim, Commit, Release; deleted by CollectGarbage
 //   D kind dueTime collection       (empty)                        log machine, with L, in the same batch
@@ -36,6 +37,7 @@ enum class RowType : char {
   kLog = 'L',
   kAppend = 'A',
   kDedupe = 'R',
+  kCursor = 'U',
   kSegment = 'S',
   kToken = 'T',
   kDue = 'D',
@@ -80,6 +82,7 @@ std::string DedupeKey(const RequestId& request_id);
 std::string DedupeKeyAt(int64_t unix_millis);
 // The time of the request id that a dedupe key names.
 int64_t TimeOfDedupeKey(std::string_view key);
+std::string CursorKey(const CollectionId& collection, std::string_view name);
 std::string SegmentKey(const CollectionId& collection, SeqId up_to);
 std::string TokenKey(const CollectionId& collection, LeaseToken token);
 std::string EncodeDueKey(const DueKey& key);
@@ -87,8 +90,8 @@ std::string EncodeGarbageKey(const GarbageKey& key);
 std::string CollectionKey(const CollectionId& collection);
 std::string NameKey(std::string_view tenant, std::string_view database, std::string_view name);
 
-// All rows of a type; of a type and a collection (A, S, T); of a kind (D). `PrefixEnd` is the first
-// key after all that begin with `prefix`.
+// All rows of a type; of a type and a collection (A, U, S, T); of a kind (D). `PrefixEnd` is the
+// first key after all that begin with `prefix`.
 std::string TypePrefix(RowType type);
 std::string CollectionPrefix(RowType type, const CollectionId& collection);
 std::string DuePrefix(DueKind kind);
@@ -102,9 +105,15 @@ struct AppendKeyParts {
   SeqId last;
 };
 std::optional<AppendKeyParts> DecodeAppendKey(std::string_view key);
+struct CursorKeyParts {
+  CollectionId collection;
+  // A part of the key.
+  std::string_view name;
+};
+std::optional<CursorKeyParts> DecodeCursorKey(std::string_view key);
 std::optional<DueKey> DecodeDueKey(std::string_view key);
 std::optional<GarbageKey> DecodeGarbageKey(std::string_view key);
-// Of a key with a collection right after its type byte: L, A, S, T, C.
+// Of a key with a collection right after its type byte: L, A, U, S, T, C.
 std::optional<CollectionId> CollectionOfKey(std::string_view key);
 
 }  // namespace sluice::log

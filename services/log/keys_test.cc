@@ -44,6 +44,18 @@ TEST(KeysTest, GarbageKeysSortByTimeAndComeBackAsTheyWere) {
             EncodeGarbageKey({2, kLow, GarbageKind::kSegment, 1, 1}));
 }
 
+TEST(KeysTest, CursorKeysSortByCollectionThenNameAndComeBackAsTheyWere) {
+  const std::string key = CursorKey(kHigh, "name");
+  const auto parts = DecodeCursorKey(key);
+  ASSERT_TRUE(parts);
+  EXPECT_EQ(parts->collection, kHigh);
+  EXPECT_EQ(parts->name, "name");
+  EXPECT_LT(CursorKey(kLow, "b"), CursorKey(kHigh, "a"));
+  EXPECT_LT(CursorKey(kLow, "a"), CursorKey(kLow, "aa"));
+  EXPECT_FALSE(DecodeCursorKey(CursorKey(kHigh, "")));
+  EXPECT_FALSE(DecodeCursorKey(SegmentKey(kHigh, SeqId(1))));
+}
+
 TEST(KeysTest, DedupeKeysSortByTheTimeOfTheRequestId) {
   const RequestId early(Uuid::TimeOrdered(1'000));
   const RequestId late(Uuid::TimeOrdered(1'001));
@@ -73,6 +85,7 @@ TEST(KeysTest, EveryTypeOfRowHasALetterOfItsOwn) {
                                          LogKey(kLow),
                                          AppendKey(kLow, SeqId(1)),
                                          DedupeKey(RequestId()),
+                                         CursorKey(kLow, "c"),
                                          SegmentKey(kLow, SeqId(1)),
                                          TokenKey(kLow, LeaseToken(1)),
                                          EncodeDueKey({}),
@@ -87,6 +100,7 @@ TEST(KeysTest, EveryTypeOfRowHasALetterOfItsOwn) {
 TEST(KeysTest, RowsOfACollectionNameIt) {
   EXPECT_EQ(CollectionOfKey(LogKey(kHigh)), kHigh);
   EXPECT_EQ(CollectionOfKey(TokenKey(kHigh, LeaseToken(3))), kHigh);
+  EXPECT_EQ(CollectionOfKey(CursorKey(kHigh, "c")), kHigh);
   EXPECT_EQ(CollectionOfKey(EncodeDueKey({})), std::nullopt);
 }
 

@@ -8,6 +8,8 @@
 #include "common/segment/merge.h"
 #include "services/log/append.h"
 #include "services/log/due.h"
+#include "services/log/request_checks.h"
+#include "services/log/retention.h"
 
 namespace sluice::log {
 namespace {
@@ -45,6 +47,14 @@ std::optional<Result> LogMachine::Apply(const pb::Command& command) {
       return DeleteLog(command.delete_log());
     case pb::Command::kTrim:
       return Trim(command.trim());
+    case pb::Command::kRetain:
+      return Retain(command.retain());
+    case pb::Command::kCommitCursor:
+      return CommitCursor(command.commit_cursor());
+    case pb::Command::kRollbackCursor:
+      return RollbackCursor(command.rollback_cursor());
+    case pb::Command::kDeleteCursor:
+      return DeleteCursor(command.delete_cursor());
     case pb::Command::kClaim:
       return Claim(command.claim());
     case pb::Command::kRenew:
@@ -90,7 +100,8 @@ Result LogMachine::Push(const PushView& push) {
   const uint64_t max_backlog = state.settings().max_backlog_bytes()
                                    ? state.settings().max_backlog_bytes()
                                    : kDefaultMaxBacklogBytes;
-  if (UnappliedBytes(state) + push.records.size() > max_backlog) {
+  const bool log_only = state.schema().log_only();
+  if (!log_only && UnappliedBytes(state) + push.records.size() > max_backlog) {
     return MakeRetryableError(
         Reason::BACKLOG,
         absl::StrCat("collection ", log->id.ToString(), " has ", UnappliedBytes(state),
@@ -109,12 +120,15 @@ Result LogMachine::Push(const PushView& push) {
 
   log->new_appends.push_back(
       {first, push.count, now(), state.tail_bytes(), push.tables, push.records});
-  if (state.tail() == state.applied()) state.set_oldest_unapplied_us(now());
+  if (!log_only && state.tail() == state.applied()) state.set_oldest_unapplied_us(now());
+  if (state.tail() == state.trim()) state.set_oldest_kept_us(now());
   if (state.dimension() == 0) state.set_dimension(push.dimension);
   state.set_tail(last.value);
   state.set_tail_bytes(state.tail_bytes() + push.records.size());
   state.set_last_commit_us(now());
   UpdateCompactionDue(*log, /*afresh=*/false);
+  // Elsewhere, only a commit makes records pass.
+  if (log_only) UpdateTrim(*log);
   table_.Moved(*log);
 
   answer.first = first;
@@ -150,6 +164,7 @@ Result LogMachine::UpdateSettings(const pb::UpdateLogSettings& command) {
   *log->state.mutable_settings() = command.settings();
   log->state.set_settings_version(command.settings_version());
   UpdateCompactionDue(*log, /*afresh=*/true);
+  UpdateTrim(*log);
   table_.Touch(*log);
   return Done{};
 }
@@ -180,24 +195,40 @@ Result LogMachine::Trim(const pb::Trim& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, FindOpen(command.collection_id()));
   pb::LogState& state = log->state;
   const uint64_t up_to = command.up_to_seq_id();
-  if (up_to > state.applied()) {
+  if (up_to > Passed(state)) {
+    if (state.schema().log_only()) return CheckStart(state, SeqId(up_to));
     return MakeError(
         Reason::NOT_APPLIED,
         absl::StrCat("up_to_seq_id ", up_to, " is beyond `applied`, ", state.applied()),
         {{"applied_seq_id", absl::StrCat(state.applied())}});
   }
-  if (up_to <= state.trim()) return TrimAnswer{SeqId(state.trim())};
-  uint64_t bytes = state.applied_bytes();
-  if (up_to < state.applied()) {
-    SLUICE_ASSIGN_OR_RETURN(const LogTable::Place next, table_.Locate(*log, SeqId(up_to + 1)));
-    bytes = next.bytes_before;
-  }
-  trimmed_bytes_ += bytes - state.trim_bytes();
-  state.set_trim(up_to);
-  state.set_trim_bytes(bytes);
+  if (up_to <= state.trim()) return TrimAnswer{.trim = SeqId(state.trim())};
+  SLUICE_RETURN_IF_ERROR(CheckCursorsPassed(*log, up_to));
+  SLUICE_ASSIGN_OR_RETURN(const Kept kept, KeptAfter(*log, up_to));
+  const TrimAnswer answer = TrimTo(state, kept);
   UpdateTrim(*log);
   table_.Moved(*log);
-  return TrimAnswer{SeqId(up_to)};
+  return answer;
+}
+
+absl::StatusOr<LogMachine::Kept> LogMachine::KeptAfter(const Log& log, uint64_t trim) {
+  const pb::LogState& state = log.state;
+  if (trim == state.tail()) return Kept{trim, state.tail_bytes(), 0};
+  if (trim == state.applied() && !state.schema().log_only()) {
+    return Kept{trim, state.applied_bytes(), state.oldest_unapplied_us()};
+  }
+  SLUICE_ASSIGN_OR_RETURN(const LogTable::Place next, table_.Locate(log, SeqId(trim + 1)));
+  return Kept{trim, next.bytes_before, next.commit_time_us};
+}
+
+TrimAnswer LogMachine::TrimTo(pb::LogState& state, const Kept& kept) {
+  const TrimAnswer answer{SeqId(kept.trim), kept.trim - state.trim(),
+                          kept.trim_bytes - state.trim_bytes()};
+  trimmed_bytes_ += answer.bytes;
+  state.set_trim(kept.trim);
+  state.set_trim_bytes(kept.trim_bytes);
+  state.set_oldest_kept_us(kept.oldest_us);
+  return answer;
 }
 
 Result LogMachine::CollectGarbage(const pb::CollectGarbage& command) {
@@ -227,6 +258,7 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
       for (const v1::SegmentInfo& segment : segments) {
         rows_.Delete(SegmentKey(log->id, SeqId(segment.up_to_seq_id())));
       }
+      SLUICE_RETURN_IF_ERROR(DeleteCursors(*log));
       // From here on the trim filter drops its appends. The row stays, so that its id is not taken
       // for a new one.
       log->state.set_purged(true);
@@ -278,7 +310,7 @@ void LogMachine::UpdateMergeDue(Log& log, bool afresh) {
 
 void LogMachine::UpdateTrim(Log& log) {
   const int64_t before = log.state.trim_due_us();
-  UpdateTrimDue(log.state, shard_.policy(), now());
+  UpdateRetention(log.state, shard_.policy(), now());
   MoveDueRow(log, DueKind::kTrim, before, log.state.trim_due_us());
 }
 

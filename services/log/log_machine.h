@@ -2,12 +2,13 @@
 // command, its time and the rows, and nothing else; never the catalog. Results, refusals included,
 // are data. Applier thread only.
 //
-// Where SeqIds are assigned: Push. Where a commit is fenced: Commit (lease_machine.cc). All times
-// are the shard's.
+// Where SeqIds are assigned: Push. Where a commit is fenced: Commit (lease_machine.cc). Where a
+// cursor moves, and where retention meets cursors: cursor_machine.cc. All times are the shard's.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -43,6 +44,10 @@ class LogMachine {
   Result UpdateSettings(const pb::UpdateLogSettings& command);
   Result DeleteLog(const pb::DeleteLog& command);
   Result Trim(const pb::Trim& command);
+  Result Retain(const pb::Retain& command);
+  Result CommitCursor(const pb::CommitCursor& command);
+  Result RollbackCursor(const pb::RollbackCursor& command);
+  Result DeleteCursor(const pb::DeleteCursor& command);
   Result Claim(const pb::Claim& command);
   Result Renew(const pb::Renew& command);
   Result Commit(const pb::Commit& command);
@@ -58,6 +63,24 @@ class LogMachine {
   absl::StatusOr<Log*> FindOpen(std::string_view collection_id);
   absl::Status CheckIncarnation(uint64_t incarnation) const;
   absl::Status CollectEntry(std::string_view key);
+
+  // Puts a cursor (nullopt: deletes it), and brings the log's state and what is due in line.
+  // `cursors` are the log's.
+  void SetCursor(Log& log, Cursors& cursors, const std::string& name,
+                 const std::optional<pb::CursorState>& cursor);
+  // Of a log that is deleted.
+  absl::Status DeleteCursors(const Log& log);
+  // CURSOR_BEHIND if a cursor would lose records.
+  absl::Status CheckCursorsPassed(Log& log, uint64_t seq_id);
+
+  // What a log keeps once it is trimmed to a SeqId.
+  struct Kept {
+    uint64_t trim = 0;
+    uint64_t trim_bytes = 0;
+    int64_t oldest_us = 0;
+  };
+  absl::StatusOr<Kept> KeptAfter(const Log& log, uint64_t trim);
+  TrimAnswer TrimTo(pb::LogState& state, const Kept& kept);
 
   // Apply the work of a commit to `log`, or refuse it and change nothing. Yield the number of the
   // object that came into the list; 0: none.

@@ -104,6 +104,11 @@ class LogMachineTest : public testing::Test {
     command.mutable_trim()->set_up_to_seq_id(up_to);
     return machine_.Apply(Command(command));
   }
+  Result Retain() {
+    pb::Command command;
+    command.mutable_retain()->set_collection_id(std::string(id_.view()));
+    return machine_.Apply(Command(command));
+  }
   Result Delete() {
     pb::Command command;
     command.mutable_delete_log()->set_collection_id(std::string(id_.view()));

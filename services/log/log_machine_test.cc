@@ -232,27 +232,6 @@ TEST_F(LogMachineTest, OnlyWhatIsAppliedCanBeTrimmed) {  // invariant 7
   EXPECT_LT(State().trim_bytes(), State().applied_bytes());
 }
 
-TEST_F(LogMachineTest, WhatIsAppliedIsDueForTrimmingAfterTheDelayOrAtOncePastTheBytes) {
-  PushAndWait();
-  ASSERT_TRUE(Push({Record("b")}).ok());
-  const ClaimAnswer claim = Claim();
-  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
-  ASSERT_EQ(Due(DueKind::kTrim).size(), 1);
-  EXPECT_EQ(Due(DueKind::kTrim)[0].due_us, machine_.time_us + machine_.policy.trim_delay_us());
-  EXPECT_EQ(State().trim_target(), 1);
-  ASSERT_TRUE(Commit(CompactionOf(claim, 2, 1, 2)).ok());
-  EXPECT_EQ(State().trim_target(), 1) << "what came later has its own delay";
-  ASSERT_TRUE(Trim(1).ok());
-  EXPECT_EQ(State().trim_target(), 2);
-  const size_t large = machine_.policy.trim_bytes() / 2;
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Push({Record("c", std::string(large, 'x'))}).ok());
-  ASSERT_TRUE(Commit(CompactionOf(claim, 3, 2, 5)).ok());
-  EXPECT_EQ(Due(DueKind::kTrim)[0].due_us, machine_.time_us);
-  EXPECT_EQ(State().trim_target(), 5);
-  ASSERT_TRUE(Trim(5).ok());
-  EXPECT_TRUE(Due(DueKind::kTrim).empty());
-}
-
 TEST_F(LogMachineTest, ADeletedLogGoesInTwoStepsAfterTheGraceTime) {  // invariant 11
   PushAndWait();
   const ClaimAnswer claim = Claim();

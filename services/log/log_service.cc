@@ -6,10 +6,13 @@
 
 #include "common/errors/errors.h"
 #include "services/log/append_reader.h"
+#include "services/log/cursor_calls.h"
+#include "services/log/due.h"
 #include "services/log/push.h"
 #include "services/log/read_view.h"
 #include "services/log/reader.h"
 #include "services/log/request_checks.h"
+#include "services/log/retention.h"
 #include "services/log/subscribe.h"
 #include "services/log/unary.h"
 #include "services/log/wire.h"
@@ -81,7 +84,7 @@ absl::Status Describe(const Shard& shard, const CollectionId& collection,
   response->set_applied_seq_id(log.applied());
   response->set_trim_seq_id(log.trim());
   response->set_incarnation(shard.incarnation().value);
-  response->set_unapplied_bytes(log.tail_bytes() - log.applied_bytes());
+  response->set_unapplied_bytes(UnappliedBytes(log));
   response->set_oldest_unapplied_time_us(log.oldest_unapplied_us());
   response->set_live_count(log.live_count());
   response->mutable_segments()->Assign(segments.begin(), segments.end());
@@ -95,6 +98,11 @@ absl::Status Describe(const Shard& shard, const CollectionId& collection,
   response->set_failures(log.failures());
   response->set_last_failure(log.last_failure());
   response->set_garbage_objects(log.garbage_objects());
+  SLUICE_ASSIGN_OR_RETURN(const auto cursors,
+                          ReadCursors(snapshot, collection, log, shard.incarnation()));
+  response->mutable_cursors()->Assign(cursors.begin(), cursors.end());
+  response->set_kept_bytes(log.tail_bytes() - log.trim_bytes());
+  response->set_pinned_bytes(PinnedBytes(log));
   return absl::OkStatus();
 }
 
@@ -151,14 +159,46 @@ grpc::ServerUnaryReactor* LogService::TrimLog(grpc::CallbackServerContext* conte
   pb::Command command;
   command.mutable_trim()->set_collection_id(std::string(collection->view()));
   command.mutable_trim()->set_up_to_seq_id(request->up_to_seq_id());
-  return ProposeAndFinish<TrimAnswer>(
-      *(*core)->shard, context, command,
-      [response](const TrimAnswer& answer) { response->set_trim_seq_id(answer.trim.value); });
+  return ProposeAndFinish<TrimAnswer>(*(*core)->shard, context, command,
+                                      [this, response](const TrimAnswer& answer) {
+                                        metrics_.Trimmed(answer);
+                                        response->set_trim_seq_id(answer.trim.value);
+                                      });
 }
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* LogService::ReadView(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request) {
   return ServeReadView(gate_, context, *request);
+}
+
+grpc::ServerUnaryReactor* LogService::CommitCursor(grpc::CallbackServerContext* context,
+                                                   const v1::CommitCursorRequest* request,
+                                                   v1::CommitCursorResponse* response) {
+  return ServeCommitCursor(gate_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* LogService::RollbackCursor(grpc::CallbackServerContext* context,
+                                                     const v1::RollbackCursorRequest* request,
+                                                     v1::RollbackCursorResponse* response) {
+  return ServeRollbackCursor(gate_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* LogService::GetCursor(grpc::CallbackServerContext* context,
+                                                const v1::GetCursorRequest* request,
+                                                v1::GetCursorResponse* response) {
+  return ServeGetCursor(gate_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* LogService::ListCursors(grpc::CallbackServerContext* context,
+                                                  const v1::ListCursorsRequest* request,
+                                                  v1::ListCursorsResponse* response) {
+  return ServeListCursors(gate_, context, *request, response);
+}
+
+grpc::ServerUnaryReactor* LogService::DeleteCursor(grpc::CallbackServerContext* context,
+                                                   const v1::DeleteCursorRequest* request,
+                                                   v1::DeleteCursorResponse*) {
+  return ServeDeleteCursor(gate_, context, *request);
 }
 
 }  // namespace sluice::log

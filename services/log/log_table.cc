@@ -19,6 +19,8 @@ namespace {
 constexpr size_t kMaxDecoded = 10'000;
 constexpr size_t kMaxEncodedBytes = 32 << 20;
 constexpr size_t kEncodedEntryBytes = 100;
+// Of some 300 bytes each.
+constexpr size_t kMaxCursorsKept = 100'000;
 
 }  // namespace
 
@@ -121,6 +123,25 @@ absl::StatusOr<std::vector<v1::SegmentInfo>> LogTable::Segments(const Log& log) 
   return segments;
 }
 
+absl::StatusOr<Cursors*> LogTable::CursorsOf(Log& log) {
+  if (log.cursors) return &*log.cursors;
+  Cursors cursors;
+  bool readable = true;
+  const std::string prefix = CollectionPrefix(RowType::kCursor, log.id);
+  if (log.state.cursors() > 0) {
+    SLUICE_RETURN_IF_ERROR(
+        rows_.Scan(prefix, PrefixEnd(prefix), [&](std::string_view key, std::string_view value) {
+          const auto parts = DecodeCursorKey(key);
+          readable = parts && cursors[std::string(parts->name)].ParseFromArray(
+                                  value.data(), static_cast<int>(value.size()));
+          return readable;
+        }));
+  }
+  if (!readable) return LogCorrupt(log.id, SeqId(0), "the row of a cursor cannot be read");
+  cursors_kept_ += cursors.size() + 1;
+  return &log.cursors.emplace(std::move(cursors));
+}
+
 void LogTable::Flush() {
   std::string value;
   for (Log* log : touched_) {
@@ -142,6 +163,10 @@ void LogTable::EndGroup() {
 }
 
 void LogTable::Evict() {
+  if (cursors_kept_ > kMaxCursorsKept) {
+    for (auto& [id, log] : logs_) log->cursors.reset();
+    cursors_kept_ = 0;
+  }
   for (; logs_.size() > kMaxDecoded; loaded_.pop_front()) {
     const auto it = logs_.find(loaded_.front());
     std::string& value = encoded_[it->first];
@@ -165,6 +190,7 @@ void LogTable::Discard() {
   moved_.clear();
   logs_.clear();
   loaded_.clear();
+  cursors_kept_ = 0;
 }
 
 }  // namespace sluice::log

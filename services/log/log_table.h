@@ -5,7 +5,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,9 +23,14 @@
 
 namespace sluice::log {
 
+// By name.
+using Cursors = std::map<std::string, pb::CursorState, std::less<>>;
+
 struct Log {
   CollectionId id;
   pb::LogState state;
+  // As LogTable::CursorsOf read them. What changes one changes its row with it.
+  std::optional<Cursors> cursors;
   // To be written with the group; `moved` if tail, applied, trim or deleted changed.
   bool dirty = false;
   bool moved = false;
@@ -63,6 +71,9 @@ class LogTable {
   absl::StatusOr<Place> Locate(const Log& log, SeqId seq_id);
   // Oldest first.
   absl::StatusOr<std::vector<v1::SegmentInfo>> Segments(const Log& log);
+  // Of every state. Kept between groups: finding the slowest among rows that are written over and
+  // over would take longer than all else that a commit does.
+  absl::StatusOr<Cursors*> CursorsOf(Log& log);
 
   // Puts the touched logs' states into the rows. Those that moved stay in moved() until the group
   // ends.
@@ -88,6 +99,8 @@ class LogTable {
   size_t encoded_bytes_ = 0;
   std::vector<Log*> touched_;
   std::vector<Log*> moved_;
+  // At most so many, about: beyond, those of all logs go.
+  size_t cursors_kept_ = 0;
 };
 
 }  // namespace sluice::log

@@ -30,6 +30,8 @@ class MachineHarness {
     policy.set_grace_us(3'600'000'000);
     policy.set_trim_delay_us(600'000'000);
     policy.set_trim_bytes(1 << 20);
+    policy.set_max_pinned_us(7 * 86'400'000'000);
+    policy.set_max_pinned_bytes(10 << 20);
     Reopen();
   }
 

@@ -29,6 +29,17 @@ Histogram& OneHistogram(Registry& registry, const char* name, const char* help,
   return prometheus::BuildHistogram().Name(name).Help(help).Register(registry).Add({}, bounds);
 }
 
+Family<Counter>& Lost(Registry& registry) {
+  return Counters(registry, "sluice_log_cursors_lost_total",
+                  "Cursors that were given up since they held too much for too long, by why. Alert "
+                  "on any: their consumers miss records.");
+}
+Family<Gauge>& CursorsByState(Registry& registry) {
+  return Gauges(registry, "sluice_log_cursors",
+                "Cursors of all collections (10,000 are counted), by state. Alert on LOST: their "
+                "consumers stand still until somebody rolls them back.");
+}
+
 double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
 std::string CodeName(const absl::Status& status) { return absl::StatusCodeToString(status.code()); }
@@ -83,6 +94,13 @@ LogMetrics::LogMetrics(Registry& r)
                                      "From a record's commit to its being handed to a subscriber "
                                      "that waited for it. Alert on the 99th percentile.",
                                      server::LatencyBuckets())),
+      trimmed_records_(OneCounter(r, "sluice_log_trimmed_records_total",
+                                  "Records that retention, or an operator, let go.")),
+      trimmed_bytes_(OneCounter(r, "sluice_log_trimmed_bytes_total",
+                                "Their bytes. Alert when this grows and sluice_log_store_bytes "
+                                "does not come down in a day: their space does not come back.")),
+      lost_by_age_(Lost(r).Add({{"loss", "AGE"}})),
+      lost_by_bytes_(Lost(r).Add({{"loss", "BYTES"}})),
       claims_(
           Counters(r, "sluice_log_claims_total",
                    "Leases granted, by kind. Alert when none is for long while there is lag: no "
@@ -114,6 +132,12 @@ LogMetrics::LogMetrics(Registry& r)
                              "Messages that their consumers have not taken. Near the limit, "
                              "messages get smaller.")),
       waiting_claims_(OneGauge(r, "sluice_log_waiting_claims", "Claims that wait for work.")),
+      active_cursors_(CursorsByState(r).Add({{"state", "ACTIVE"}})),
+      lost_cursors_(CursorsByState(r).Add({{"state", "LOST"}})),
+      pinned_bytes_(OneGauge(r, "sluice_log_pinned_bytes",
+                             "Bytes of records, of all collections, that are kept only because a "
+                             "cursor has not passed them. Alert on growth: a consumer stands "
+                             "still.")),
       lag_records_(OneGauge(r, "sluice_log_lag_records",
                             "Records, of all collections, that the segments do not reflect yet.")),
       lag_bytes_(OneGauge(r, "sluice_log_lag_bytes",
@@ -164,6 +188,15 @@ void LogMetrics::DeliveredLive(int64_t latency_us) {
   delivery_seconds_.Observe(static_cast<double>(latency_us) / 1e6);
 }
 
+void LogMetrics::Trimmed(const TrimAnswer& answer) {
+  trimmed_records_.Increment(static_cast<double>(answer.records));
+  trimmed_bytes_.Increment(static_cast<double>(answer.bytes));
+}
+
+void LogMetrics::CursorLost(v1::CursorLoss loss) {
+  (loss == v1::CURSOR_LOSS_BYTES ? lost_by_bytes_ : lost_by_age_).Increment();
+}
+
 void LogMetrics::Claimed(std::string_view kind) {
   claims_.Add({{"kind", std::string(kind)}}).Increment();
 }
@@ -188,6 +221,12 @@ void LogMetrics::SetDedupe(uint64_t bytes) { dedupe_bytes_.Set(static_cast<doubl
 void LogMetrics::SetStreams(size_t count, uint64_t held_bytes) {
   streams_.Set(static_cast<double>(count));
   stream_bytes_.Set(static_cast<double>(held_bytes));
+}
+
+void LogMetrics::SetCursors(const CursorFigures& figures) {
+  active_cursors_.Set(static_cast<double>(figures.active));
+  lost_cursors_.Set(static_cast<double>(figures.lost));
+  pinned_bytes_.Set(static_cast<double>(figures.pinned_bytes));
 }
 
 void LogMetrics::SetLag(const Lag& total, const std::vector<LagOf>& worst) {

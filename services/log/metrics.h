@@ -29,6 +29,13 @@ struct LagOf {
   Lag lag;
 };
 
+// The cursors of all logs, by state; and the bytes that they pin.
+struct CursorFigures {
+  uint64_t active = 0;
+  uint64_t lost = 0;
+  uint64_t pinned_bytes = 0;
+};
+
 class LogMetrics {
  public:
   explicit LogMetrics(prometheus::Registry& registry);
@@ -43,6 +50,9 @@ class LogMetrics {
   void Delivered(uint32_t records, uint64_t bytes);
   void DeliveredLive(int64_t latency_us);
   void Claimed(std::string_view kind);
+  // Records that went out of a log; a cursor that became LOST.
+  void Trimmed(const TrimAnswer& answer);
+  void CursorLost(v1::CursorLoss loss);
   // A commit that was answered: "OK", or the reason of the error.
   void Committed(std::string_view kind, const absl::Status& status);
 
@@ -52,6 +62,7 @@ class LogMetrics {
   void SetDedupe(uint64_t bytes);
   // Open streams, and what their messages hold.
   void SetStreams(size_t count, uint64_t held_bytes);
+  void SetCursors(const CursorFigures& figures);
   // `worst`: few, the longest lag first.
   void SetLag(const Lag& total, const std::vector<LagOf>& worst);
 
@@ -70,6 +81,10 @@ class LogMetrics {
   prometheus::Counter& delivered_records_;
   prometheus::Counter& delivered_bytes_;
   prometheus::Histogram& delivery_seconds_;
+  prometheus::Counter& trimmed_records_;
+  prometheus::Counter& trimmed_bytes_;
+  prometheus::Counter& lost_by_age_;
+  prometheus::Counter& lost_by_bytes_;
   prometheus::Family<prometheus::Counter>& claims_;
   prometheus::Family<prometheus::Counter>& commits_;
 
@@ -83,6 +98,9 @@ class LogMetrics {
   prometheus::Gauge& streams_;
   prometheus::Gauge& stream_bytes_;
   prometheus::Gauge& waiting_claims_;
+  prometheus::Gauge& active_cursors_;
+  prometheus::Gauge& lost_cursors_;
+  prometheus::Gauge& pinned_bytes_;
   prometheus::Gauge& lag_records_;
   prometheus::Gauge& lag_bytes_;
   prometheus::Gauge& lag_seconds_;

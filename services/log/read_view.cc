@@ -77,6 +77,11 @@ class ReadViewStream final : public Stream {
     const uint64_t epoch = core_.watchers.Epoch(collection_);
     auto snapshot = std::make_unique<Snapshot>(shard_.store());
     SLUICE_ASSIGN_OR_RETURN(const pb::LogState log, ReadLog(*snapshot, collection_));
+    if (log.schema().log_only()) {
+      return MakeError(Reason::LOG_ONLY,
+                       absl::StrCat("collection ", collection_.ToString(),
+                                    " is a log and nothing else: there is nothing to query"));
+    }
     if (log.applied() < request_.wait_applied_seq_id()) {
       return Action(Wait{collection_, epoch, Watchers::What::kApplied,
                          SeqId(request_.wait_applied_seq_id() - 1), std::nullopt});

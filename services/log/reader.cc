@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
+#include "services/log/cursor.h"
 
 namespace sluice::log {
 namespace {
@@ -52,6 +53,32 @@ absl::StatusOr<std::vector<v1::SegmentInfo>> ReadSegments(const Snapshot& snapsh
   }
   SLUICE_RETURN_IF_ERROR(it.status());
   return segments;
+}
+
+absl::StatusOr<pb::CursorState> ReadCursor(const Snapshot& snapshot, const CollectionId& collection,
+                                           std::string_view name) {
+  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(CursorKey(collection, name)));
+  if (!row) return CursorNotFound(name);
+  return Parse<pb::CursorState>(*row, "a cursor's row");
+}
+
+absl::StatusOr<std::vector<v1::Cursor>> ReadCursors(const Snapshot& snapshot,
+                                                    const CollectionId& collection,
+                                                    const pb::LogState& log,
+                                                    Incarnation incarnation) {
+  std::vector<v1::Cursor> cursors;
+  if (!log.schema().log_only()) cursors.push_back(ShowIndexCursor(log, incarnation));
+  if (log.cursors() == 0) return cursors;
+  const std::string prefix = CollectionPrefix(RowType::kCursor, collection);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid(); it.Next()) {
+    const auto key = DecodeCursorKey(it.key());
+    SLUICE_ASSIGN_OR_RETURN(const auto cursor,
+                            Parse<pb::CursorState>(it.value(), "a cursor's row"));
+    cursors.push_back(ShowCursor(key ? key->name : "", cursor));
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return cursors;
 }
 
 absl::StatusOr<std::vector<DueKey>> ReadDue(const Snapshot& snapshot, DueKind kind, int64_t now_us,

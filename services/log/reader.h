@@ -16,6 +16,7 @@
 #include "services/log/store.h"
 #include "sluice/v1/collection.pb.h"
 #include "sluice/v1/compaction.pb.h"
+#include "sluice/v1/cursor.pb.h"
 #include "sluice/v1/segment.pb.h"
 
 namespace sluice::log {
@@ -27,6 +28,15 @@ absl::StatusOr<pb::LogState> ReadLog(const Snapshot& snapshot, const CollectionI
 // Oldest first.
 absl::StatusOr<std::vector<v1::SegmentInfo>> ReadSegments(const Snapshot& snapshot,
                                                           const CollectionId& collection);
+
+// CURSOR_NOT_FOUND.
+absl::StatusOr<pb::CursorState> ReadCursor(const Snapshot& snapshot, const CollectionId& collection,
+                                           std::string_view name);
+// "index" first, unless the collection is log_only; the others by name.
+absl::StatusOr<std::vector<v1::Cursor>> ReadCursors(const Snapshot& snapshot,
+                                                    const CollectionId& collection,
+                                                    const pb::LogState& log,
+                                                    Incarnation incarnation);
 
 // Work of this kind in order of due time: what is due at `now_us`, at most `limit`.
 absl::StatusOr<std::vector<DueKey>> ReadDue(const Snapshot& snapshot, DueKind kind, int64_t now_us,

@@ -135,6 +135,9 @@ class ServiceTest : public ::testing::Test {
   static void SoonDue(v1::CreateCollectionRequest& request) {
     request.mutable_settings()->mutable_compaction()->set_max_age_ms(10);
   }
+  static void LogOnly(v1::CreateCollectionRequest& request) {
+    request.mutable_schema()->set_log_only(true);
+  }
   absl::StatusOr<v1::TrimLogResponse> Trim(const std::string& collection, uint64_t up_to) {
     v1::TrimLogRequest request;
     request.set_collection_id(collection);

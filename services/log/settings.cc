@@ -1,6 +1,8 @@
 #include "services/log/settings.h"
 
 #include <chrono>
+#include <filesystem>
+#include <system_error>
 
 #include "common/record/limits.h"
 
@@ -10,6 +12,18 @@ constexpr uint64_t kKiB = 1 << 10;
 constexpr uint64_t kMiB = 1 << 20;
 constexpr uint64_t kGiB = 1 << 30;
 constexpr uint64_t kDay = 24 * 60 * 60;
+
+// Of the file system that the folder is on, or would be.
+uint64_t DiskBytes(std::filesystem::path folder) {
+  std::error_code error;
+  folder = std::filesystem::absolute(folder, error);
+  while (!std::filesystem::exists(folder, error) && folder.has_relative_path()) {
+    folder = folder.parent_path();
+  }
+  const std::filesystem::space_info space = std::filesystem::space(folder, error);
+  // What cannot be found out is no reason to give up cursors.
+  return error ? UINT64_MAX : space.capacity;
+}
 }  // namespace
 
 void LogSettings::Declare(server::Settings& s) {
@@ -36,9 +50,15 @@ void LogSettings::Declare(server::Settings& s) {
   s.Add("log.grace_seconds", &grace_seconds, 60 * 60, 0, 30 * kDay,
         "How long what nothing refers to any more is kept: segments, ended leases, deleted logs.");
   s.Add("log.trim.delay_seconds", &trim_delay_seconds, 10 * 60, 0, 30 * kDay,
-        "Records that the segments reflect are trimmed after this long.");
+        "Records that the segments reflect are trimmed after this long, where a collection's "
+        "retention does not say otherwise.");
   s.Add("log.trim.max_bytes", &trim_bytes, 64 * kMiB, 0, 1024 * kGiB,
-        "They are trimmed at once when they are more than this, for each collection.");
+        "They are trimmed before that when they are more than this, for each collection.");
+  s.Add("log.cursor.max_pinned_seconds", &max_pinned_seconds, 7 * kDay, 60, 365 * kDay,
+        "A cursor that holds records in place for this long beyond their retention is lost.");
+  s.Add("log.cursor.max_pinned_bytes", &max_pinned_bytes, 0, 0, 1024 * 1024 * kGiB,
+        "A cursor that holds more bytes than this beyond their retention is lost; 0: a tenth of "
+        "the disk that log.data is on.");
   s.Add("log.read.threads", &read_threads, 4, 1, 256, "Threads that read the store.");
   s.Add("log.read.max_waiting", &read_max_waiting, 1000, 1, 1'000'000,
         "Calls that wait for one of them; more are refused with OVERLOADED.");
@@ -66,6 +86,8 @@ ShardOptions LogSettings::Shard() const {
   options.grace = std::chrono::seconds(grace_seconds);
   options.trim_delay = std::chrono::seconds(trim_delay_seconds);
   options.trim_bytes = trim_bytes;
+  options.max_pinned = std::chrono::seconds(max_pinned_seconds);
+  options.max_pinned_bytes = max_pinned_bytes ? max_pinned_bytes : DiskBytes(data) / 10;
   return options;
 }
 

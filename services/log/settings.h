@@ -22,6 +22,8 @@ struct LogSettings {
   uint64_t grace_seconds = 0;
   uint64_t trim_delay_seconds = 0;
   uint64_t trim_bytes = 0;
+  uint64_t max_pinned_seconds = 0;
+  uint64_t max_pinned_bytes = 0;
   uint64_t read_threads = 0;
   uint64_t read_max_waiting = 0;
   uint64_t view_seconds = 0;

@@ -169,6 +169,8 @@ absl::Status Shard::Configure() {
   policy.set_grace_us(micros(options_.grace));
   policy.set_trim_delay_us(micros(options_.trim_delay));
   policy.set_trim_bytes(options_.trim_bytes);
+  policy.set_max_pinned_us(micros(options_.max_pinned));
+  policy.set_max_pinned_bytes(options_.max_pinned_bytes);
   SLUICE_ASSIGN_OR_RETURN(const pb::ShardState before, ReadShardState(Snapshot(*store_)));
   const bool same = before.policy().SerializeAsString() == policy.SerializeAsString();
   if (before.incarnation() != 0 && same) return absl::OkStatus();

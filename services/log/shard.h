@@ -60,6 +60,8 @@ struct ShardOptions {
   std::chrono::seconds grace{60 * 60};
   std::chrono::seconds trim_delay{10 * 60};
   uint64_t trim_bytes = 64 << 20;
+  std::chrono::seconds max_pinned{7 * 24 * 60 * 60};
+  uint64_t max_pinned_bytes = uint64_t{10} << 30;
 
   FileSystem* files = FileSystem::Machine();
   // Microseconds since the Unix epoch; any thread. Empty: the wall clock as it was at start, or

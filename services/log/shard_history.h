@@ -1,5 +1,6 @@
-// For tests: random pushes on one collection of a shard, what each was answered, and whether the
-// log holds what those answers promise. Survives the shard: give it the next one.
+// For tests: random pushes on one collection of a shard, and moves of a cursor, what each was
+// answered, and whether the log holds what those answers promise. Survives the shard: give it the
+// next one.
 //
 // One thread calls; answers may come on any.
 #pragma once
@@ -71,7 +72,8 @@ class ShardHistory {
       AwaitAnswers(go_on);
     }
   }
-  // Moves `applied` to the tail, and trims some of it. What fails is left undone.
+  // Moves `applied` to the tail, a cursor after it, and trims some of what they have passed. What
+  // fails is left undone.
   void ApplyAndTrim(Shard& shard, const std::function<bool()>& go_on) {
     pb::Command claim;
     claim.mutable_claim()->set_collection_id(std::string(collection_.view()));
@@ -90,10 +92,13 @@ class ShardHistory {
     request.mutable_compaction()->set_from_seq_id(state->applied());
     request.mutable_compaction()->set_to_seq_id(state->tail());
     if (!Await(shard, Command(commit), go_on).ok()) return;
+    MoveCursor(shard, state->tail(), go_on);
     pb::Command trim;
     trim.mutable_trim()->set_collection_id(std::string(collection_.view()));
-    trim.mutable_trim()->set_up_to_seq_id(
-        state->trim() + Below(static_cast<uint32_t>(state->tail() - state->trim()) + 1));
+    // Now and then beyond the cursor: refused.
+    const uint64_t most = Below(8) == 0 ? state->tail() : std::max(cursor_, state->trim());
+    trim.mutable_trim()->set_up_to_seq_id(state->trim() +
+                                          Below(static_cast<uint32_t>(most - state->trim()) + 1));
     const Result trimmed = Await(shard, Command(trim), go_on);
     if (trimmed.ok()) trimmed_ = std::max(trimmed_, std::get<TrimAnswer>(*trimmed).trim.value);
   }
@@ -113,6 +118,13 @@ class ShardHistory {
     if (!state.ok() && !go_on()) return;
     ASSERT_TRUE(state.ok()) << state.status();
     EXPECT_GE(state->trim(), trimmed_) << "an acknowledged trim was undone";
+    if (cursor_ != 0) {
+      const auto cursor = ReadCursor(snapshot, collection_, "c");
+      if (!cursor.ok() && !go_on()) return;
+      ASSERT_TRUE(cursor.ok()) << cursor.status();
+      EXPECT_GE(cursor->seq_id(), cursor_) << "an acknowledged commit of a cursor was undone";
+      EXPECT_LE(state->trim(), cursor->seq_id());
+    }
     AppendReader reader(snapshot, collection_, SeqId(state->trim()), SeqId(state->tail()));
     std::vector<uint64_t> at(pushes_.size(), 0);
     uint64_t next = state->trim() + 1;
@@ -170,6 +182,21 @@ class ShardHistory {
     uint64_t first = 0;
   };
 
+  void MoveCursor(Shard& shard, uint64_t tail, const std::function<bool()>& go_on) {
+    if (tail <= cursor_) return;
+    pb::Command command;
+    pb::CommitCursor& commit = *command.mutable_commit_cursor();
+    commit.set_collection_id(std::string(collection_.view()));
+    commit.set_name("c");
+    commit.set_seq_id(cursor_ + 1 + Below(static_cast<uint32_t>(tail - cursor_)));
+    const Result committed = Await(shard, Command(command), go_on);
+    if (committed.ok()) cursor_ = commit.seq_id();
+    // Of a commit before, of which nobody knew whether it was in.
+    if (ReasonOf(committed.status()) == Reason::CURSOR_MOVED) {
+      cursor_ = std::stoull(ErrorMetadata(committed.status(), "seq_id"));
+    }
+  }
+
   static RequestId NewRequestId() { return RequestId(Uuid::TimeOrdered(NowMicros() / 1000)); }
   // Some in tables, some in blob files, some of several sectors.
   static std::string Document(size_t number) {
@@ -224,6 +251,8 @@ class ShardHistory {
   const CollectionId collection_ = NewCollectionId();
   std::mt19937_64 random_;
   uint64_t trimmed_ = 0;
+  // Where the cursor stands, as far as was said.
+  uint64_t cursor_ = 0;
   mutable std::mutex mutex_;
   std::condition_variable answered_;
   std::vector<OnePush> pushes_;

@@ -63,6 +63,8 @@ void TryKey(std::string_view key) {
   (void)log::CollectionOfKey(key);
   if (const auto append = log::DecodeAppendKey(key))
     SLUICE_CHECK(log::AppendKey(append->collection, append->last) == key);
+  if (const auto cursor = log::DecodeCursorKey(key))
+    SLUICE_CHECK(log::CursorKey(cursor->collection, cursor->name) == key);
   if (const auto due = log::DecodeDueKey(key)) SLUICE_CHECK(log::EncodeDueKey(*due) == key);
   if (const auto garbage = log::DecodeGarbageKey(key))
     SLUICE_CHECK(log::EncodeGarbageKey(*garbage) == key);
@@ -102,6 +104,7 @@ std::vector<std::string> FuzzSeeds() {
   std::vector<std::string> seeds = {"c" + EncodedPush() + EncodedMessage(),
                                     "a" + EncodedAppend(),
                                     "k" + log::AppendKey(kCollection, SeqId(9)),
+                                    "k" + log::CursorKey(kCollection, "c"),
                                     "k" + log::EncodeDueKey(due),
                                     "k" + log::EncodeGarbageKey(garbage),
                                     "k" + log::LogKey(kCollection),

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "common/base/clock.h"
 #include "common/errors/errors.h"
 #include "services/log/append_reader.h"
+#include "services/log/cursor.h"
 #include "services/log/reader.h"
 #include "services/log/request_checks.h"
 #include "services/log/streams.h"
@@ -47,7 +49,7 @@ class SubscribeStream final : public Stream {
     if (!located_) {
       SLUICE_ASSIGN_OR_RETURN(last_, Locate(snapshot, log));
       located_ = true;
-      return SendHeartbeat(log);
+      return SendHeartbeat(log, /*start=*/last_);
     }
     if (end_.value != 0 && last_ >= end_) return Action(Ended{absl::OkStatus()});
     if (draining()) {
@@ -76,6 +78,8 @@ class SubscribeStream final : public Stream {
       case v1::SubscribeRequest::kSinceTimeUs:
         return SeqIdBefore(snapshot, collection_, SeqId(log.trim()), SeqId(log.tail()),
                            request_.since_time_us());
+      case v1::SubscribeRequest::kCursor:
+        return AfterCursor(snapshot, log, request_.cursor());
       case v1::SubscribeRequest::kEarliest:
       case v1::SubscribeRequest::START_NOT_SET:
         break;
@@ -83,8 +87,17 @@ class SubscribeStream final : public Stream {
     return SeqId(log.trim());
   }
 
-  Action SendHeartbeat(const pb::LogState& log) {
+  absl::StatusOr<SeqId> AfterCursor(const Snapshot& snapshot, const pb::LogState& log,
+                                    const std::string& name) const {
+    if (name == kIndexCursor && !log.schema().log_only()) return SeqId(log.applied());
+    SLUICE_ASSIGN_OR_RETURN(const pb::CursorState cursor, ReadCursor(snapshot, collection_, name));
+    SLUICE_RETURN_IF_ERROR(CheckUsable(name, cursor, log, shard_.incarnation()));
+    return SeqId(cursor.seq_id());
+  }
+
+  Action SendHeartbeat(const pb::LogState& log, std::optional<SeqId> start = std::nullopt) {
     v1::SubscribeResponse message;
+    if (start) message.set_start_seq_id(start->value);
     v1::Heartbeat& heartbeat = *message.mutable_heartbeat();
     heartbeat.set_tail_seq_id(log.tail());
     heartbeat.set_applied_seq_id(log.applied());
@@ -139,6 +152,7 @@ absl::Status Check(const v1::SubscribeRequest& request) {
   if (request.has_earliest() && !request.earliest()) {
     return InvalidField("earliest", "set, but false");
   }
+  if (request.has_cursor()) SLUICE_RETURN_IF_ERROR(CheckCursorName(request.cursor()));
   if (request.has_latest() && !request.latest()) return InvalidField("latest", "set, but false");
   if (request.end_seq_id() != 0 && request.end_seq_id() < request.after_seq_id()) {
     return InvalidField("end_seq_id", "lies before the start");

@@ -71,11 +71,12 @@ inline Command PushOf(const CollectionId& collection, const RequestId& request_i
 inline CollectionId NewCollectionId() { return CollectionId(Uuid::Random()); }
 
 inline Command OpenLogOf(const CollectionId& collection,
-                         const v1::CollectionSettings& settings = {}) {
+                         const v1::CollectionSettings& settings = {}, bool log_only = false) {
   pb::Command command;
   pb::OpenLog& open = *command.mutable_open_log();
   open.set_collection_id(std::string(collection.view()));
   *open.mutable_settings() = settings;
+  open.mutable_schema()->set_log_only(log_only);
   open.set_settings_version(1);
   open.set_id_hash_key(std::string(16, 'k'));
   return Command(command);

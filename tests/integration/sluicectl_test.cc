@@ -129,6 +129,99 @@ TEST_F(SluicectlTest, WhatTailPrintsIsWhatWasWritten) {
   EXPECT_EQ(Run({"tail", "c", "--from", "2"}).output, "");
 }
 
+std::vector<uint64_t> SeqIdsIn(const std::string& lines) {
+  std::vector<uint64_t> seq_ids;
+  std::istringstream in(lines);
+  for (std::string line; std::getline(in, line);) seq_ids.push_back(Json::parse(line)["seq_id"]);
+  return seq_ids;
+}
+
+TEST_F(SluicectlTest, ALogOnlyCollectionIsFollowedWithACursorThatIsMovedAndMovedBack) {
+  const Json created = Do({"collections", "create", "c", "--log-only", "--retain-ms", "60000"});
+  EXPECT_EQ(created["schema"]["log_only"], true);
+  EXPECT_EQ(created["settings"]["retention"]["max_age_ms"], 60'000);
+  Do({"add", "c"}, "{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}");
+  EXPECT_THAT(SeqIdsIn(Run({"tail", "c", "--cursor", "mine", "--from", "1"}).output),
+              ElementsAre(2, 3));
+  EXPECT_EQ(Do({"cursors", "get", "c", "mine"})["seq_id"], 3);
+  EXPECT_EQ(Run({"tail", "c", "--cursor", "mine"}).output, "");
+  Do({"add", "c"}, R"({"id":"d"})");
+  EXPECT_THAT(SeqIdsIn(Run({"tail", "c", "--cursor", "mine"}).output), ElementsAre(4));
+  EXPECT_EQ(Do({"cursors", "rollback", "c", "mine", "2"})["seq_id"], 2);
+  EXPECT_THAT(SeqIdsIn(Run({"tail", "c", "--cursor", "mine"}).output), ElementsAre(3, 4));
+
+  EXPECT_EQ(Do({"cursors", "commit", "c", "other", "2", "--expected", "0"})["seq_id"], 2);
+  EXPECT_EQ(Run({"cursors", "commit", "c", "other", "3", "--expected", "1"}).exit_status, 1);
+  const Json listed = Do({"cursors", "list", "c"});
+  ASSERT_EQ(listed["cursors"].size(), 2);
+  EXPECT_EQ(listed["cursors"][0]["name"], "mine");
+  EXPECT_EQ(listed["cursors"][1]["state"], "active");
+  EXPECT_EQ(Do({"cursors", "delete", "c", "other"})["seq_id"], 2);
+  EXPECT_EQ(Run({"cursors", "delete", "c", "other"}).exit_status, 4);
+  EXPECT_EQ(Run({"cursors", "get", "c", "other"}).exit_status, 4);
+
+  const Json updated = Do({"collections", "update", "c", "--retain-bytes", "5000"});
+  EXPECT_EQ(updated["settings"]["retention"]["max_bytes"], 5000);
+  EXPECT_EQ(updated["settings"]["retention"]["max_age_ms"], 60'000) << "what is not given stays";
+  const Json described = Do({"collections", "describe", "c"});
+  EXPECT_EQ(described["cursors"][0]["seq_id"], 4);
+  EXPECT_EQ(described["unapplied_bytes"], 0);
+  EXPECT_EQ(Do({"lag", "c"})["collections"][0]["lag_records"], 0);
+}
+
+// Invariant 4: killed at any moment, one that follows with a cursor goes on without missing a
+// record.
+TEST_F(SluicectlTest, OneThatFollowsWithACursorGoesOnWhereItsCursorStands) {
+  Do({"collections", "create", "c", "--log-only"});
+  std::string lines;
+  const std::string line = R"({"id":"a","document":")" + std::string(1'000, 'x') + "\"}\n";
+  for (int i = 0; i < 5'000; ++i) lines += line;
+  Do({"add", "c", "--batch", "10"}, lines);
+  uint64_t printed = 0;
+  uint64_t at = 0;
+  for (int run = 1; printed < 5'000; ++run) {
+    ASSERT_LE(run, 100) << "it does not go on";
+    const uint64_t enough = std::min<uint64_t>(700, 5'000 - at);
+    const std::string file = folder_.path() / absl::StrCat("printed", run);
+    const auto ended =
+        RunToEnd({.program = "/bin/sh",
+                  .arguments = {"-c", absl::StrCat(BinaryPath("sluicectl").string(),
+                                                   " --json follow c --cursor mine > ", file,
+                                                   " & until [ $(wc -l < ", file, ") -ge ", enough,
+                                                   " ]; do :; done; kill -9 $!")},
+                  .environment = {{"SLUICE_SERVER", address_}}});
+    ASSERT_TRUE(ended.ok()) << ended.status();
+    std::ifstream in(file);
+    std::stringstream text;
+    text << in.rdbuf();
+    const std::string all = text.str();
+    const auto seq_ids = SeqIdsIn(all.substr(0, all.rfind('\n') + 1));
+    ASSERT_GE(seq_ids.size(), enough);
+    for (size_t i = 1; i < seq_ids.size(); ++i) ASSERT_EQ(seq_ids[i], seq_ids[i - 1] + 1);
+    ASSERT_LE(seq_ids.front(), printed + 1) << "a record was missed";
+    printed = std::max(printed, seq_ids.back());
+    at = Do({"cursors", "get", "c", "mine"})["seq_id"];
+    ASSERT_LE(at, printed) << "the cursor is beyond what was printed";
+  }
+}
+
+// What reads need is not there, and they say so.
+TEST_F(SluicectlTest, OfALogOnlyCollectionThereIsNothingToQuery) {
+  Do({"collections", "create", "c", "--log-only"});
+  Do({"add", "c"}, R"({"id":"a","vector":[1,2]})");
+  for (const std::vector<std::string>& read : {std::vector<std::string>{"count", "c"},
+                                               {"count", "c", "--applied"},
+                                               {"get", "c", "a"},
+                                               {"query", "c", "--vector", "[1,2]"},
+                                               {"count", "c", "--at-least", "1"}}) {
+    const Finished finished = Run(read);
+    EXPECT_EQ(finished.exit_status, 1);
+    EXPECT_THAT(finished.error_output, HasSubstr("LOG_ONLY"));
+  }
+  EXPECT_EQ(Run({"collections", "create", "d", "--log-only", "--embedder", "hashing"}).exit_status,
+            2);
+}
+
 // Invariant 10: scripts can trust the exit status.
 TEST_F(SluicectlTest, TheExitStatusSaysWhatHappened) {
   Do({"collections", "create", "c", "--dimension", "2"});

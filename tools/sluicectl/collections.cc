@@ -16,23 +16,53 @@ std::string DimensionText(uint32_t dimension) {
   return dimension == 0 ? "open" : absl::StrCat(dimension);
 }
 
+std::string SettingsText(const v1::Collection& c) {
+  const v1::CollectionSettings& settings = c.settings();
+  std::string text = absl::StrCat("version ", c.version());
+  if (!c.schema().log_only()) {
+    absl::StrAppend(&text, ": compaction at ", Bytes(settings.compaction().max_bytes()), " or ",
+                    settings.compaction().max_age_ms(), " ms, backlog up to ",
+                    Bytes(settings.max_backlog_bytes()));
+  }
+  const v1::Retention& retention = settings.retention();
+  absl::StrAppend(
+      &text, c.schema().log_only() ? ": " : ", ", "retention ",
+      retention.max_age_ms() ? absl::StrCat(retention.max_age_ms(), " ms") : "as the log's", " or ",
+      retention.max_bytes()   ? Bytes(retention.max_bytes())
+      : c.schema().log_only() ? "any bytes"
+                              : "as the log's");
+  return text;
+}
+
+void SetSettings(const SettingsArguments& arguments, v1::CollectionSettings* settings) {
+  v1::CompactionTrigger& compaction = *settings->mutable_compaction();
+  v1::Retention& retention = *settings->mutable_retention();
+  compaction.set_max_bytes(arguments.max_bytes.value_or(compaction.max_bytes()));
+  compaction.set_max_age_ms(arguments.max_age_ms.value_or(compaction.max_age_ms()));
+  settings->set_max_backlog_bytes(
+      arguments.max_backlog_bytes.value_or(settings->max_backlog_bytes()));
+  retention.set_max_age_ms(arguments.retain_ms.value_or(retention.max_age_ms()));
+  retention.set_max_bytes(arguments.retain_bytes.value_or(retention.max_bytes()));
+}
+
 std::string Description(const v1::Collection& c, const v1::DescribeLogResponse& log) {
   const std::vector<std::vector<std::string>> rows = {
       {"id", c.id()},
       {"name", absl::StrCat(c.tenant(), " / ", c.database(), " / ", c.name())},
       {"created", absl::StrCat(Time(c.created_time_us()), " UTC")},
       {"schema", absl::StrCat(DimensionText(log.dimension()), " dimensions, ",
-                              MetricName(c.schema().metric()), ", embedder ", EmbedderName(c))},
-      {"settings", absl::StrCat("version ", c.version(), ": compaction at ",
-                                Bytes(c.settings().compaction().max_bytes()), " or ",
-                                c.settings().compaction().max_age_ms(), " ms, backlog up to ",
-                                Bytes(c.settings().max_backlog_bytes()))},
+                              MetricName(c.schema().metric()), ", embedder ", EmbedderName(c),
+                              c.schema().log_only() ? ", a log and nothing else" : "")},
+      {"settings", SettingsText(c)},
       {"rows", absl::StrCat(Grouped(log.live_count()), " in segments")},
       {"log", absl::StrCat("tail ", Grouped(log.tail_seq_id()), ", applied ",
                            Grouped(log.applied_seq_id()), ", trimmed ", Grouped(log.trim_seq_id()),
                            ", incarnation ", IncarnationText(log.incarnation()))},
-      {"unapplied", absl::StrCat(Grouped(log.tail_seq_id() - log.applied_seq_id()), " records, ",
-                                 Bytes(log.unapplied_bytes()))},
+      {"kept", absl::StrCat(Grouped(log.tail_seq_id() - log.trim_seq_id()), " records, ",
+                            Bytes(log.kept_bytes()), ", of it pinned by cursors ",
+                            Bytes(log.pinned_bytes()))},
+      {"unapplied",
+       absl::StrCat(Grouped(UnappliedRecords(c, log)), " records, ", Bytes(log.unapplied_bytes()))},
       {"no effect",
        absl::StrCat(Grouped(log.no_effect().adds()), " adds, ", Grouped(log.no_effect().updates()),
                     " updates, ", Grouped(log.no_effect().deletes()), " deletes")},
@@ -43,6 +73,8 @@ std::string Description(const v1::Collection& c, const v1::DescribeLogResponse& 
   for (const auto& row : rows)
     absl::StrAppend(&out, row[0], std::string(11 - row[0].size(), ' '), row[1], "\n");
 
+  absl::StrAppend(&out, "cursors    ", log.cursors_size(), "\n");
+  if (log.cursors_size() > 0) absl::StrAppend(&out, CursorTable(log.cursors(), log.tail_seq_id()));
   std::vector<std::vector<std::string>> segments;
   for (const v1::SegmentInfo& s : log.segments()) {
     segments.push_back(
@@ -73,11 +105,9 @@ absl::Status CreateCollection(Session& session, const CreateArguments& arguments
   v1::Metric metric = v1::METRIC_UNSPECIFIED;
   v1::Metric_Parse(absl::StrCat("METRIC_", absl::AsciiStrToUpper(arguments.metric)), &metric);
   schema.set_metric(metric);
+  schema.set_log_only(arguments.log_only);
   if (arguments.embedder != "none") schema.mutable_embedder()->set_kind(arguments.embedder);
-  v1::CollectionSettings& settings = *request.mutable_settings();
-  settings.mutable_compaction()->set_max_bytes(arguments.max_bytes);
-  settings.mutable_compaction()->set_max_age_ms(arguments.max_age_ms);
-  settings.set_max_backlog_bytes(arguments.max_backlog_bytes);
+  SetSettings(arguments.settings, request.mutable_settings());
   request.set_get_or_create(arguments.get_or_create);
 
   SLUICE_ASSIGN_OR_RETURN(const v1::CreateCollectionResponse response,
@@ -87,6 +117,23 @@ absl::Status CreateCollection(Session& session, const CreateArguments& arguments
   session.Print(json, [&] {
     return absl::StrCat(response.created() ? "created " : "exists already: ",
                         response.collection().name(), " (", response.collection().id(), ")\n");
+  });
+  return absl::OkStatus();
+}
+
+absl::Status UpdateCollection(Session& session, const std::string& name,
+                              const SettingsArguments& settings) {
+  SLUICE_ASSIGN_OR_RETURN(const v1::Collection found, session.Find(name));
+  v1::UpdateCollectionRequest request;
+  request.mutable_collection()->set_id(found.id());
+  *request.mutable_settings() = found.settings();
+  SetSettings(settings, request.mutable_settings());
+  // What somebody else changed meanwhile is not undone.
+  request.set_expected_version(found.version());
+  SLUICE_ASSIGN_OR_RETURN(const v1::Collection updated, session.catalog.Update(request));
+  session.Print(CollectionJson(updated), [&] {
+    return absl::StrCat("settings of ", updated.name(), " (", updated.id(),
+                        "): ", SettingsText(updated), "\n");
   });
   return absl::OkStatus();
 }

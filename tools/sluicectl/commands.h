@@ -13,17 +13,27 @@
 namespace sluice::ctl {
 
 // collections.cc
+// Unset: not given. 0: the default.
+struct SettingsArguments {
+  std::optional<uint64_t> max_bytes;
+  std::optional<uint64_t> max_age_ms;
+  std::optional<uint64_t> max_backlog_bytes;
+  std::optional<uint64_t> retain_ms;
+  std::optional<uint64_t> retain_bytes;
+};
 struct CreateArguments {
   std::string name;
   uint32_t dimension = 0;
   std::string metric = "cosine";
   std::string embedder = "none";
+  bool log_only = false;
   bool get_or_create = false;
-  uint64_t max_bytes = 0;
-  uint64_t max_age_ms = 0;
-  uint64_t max_backlog_bytes = 0;
+  SettingsArguments settings;
 };
 absl::Status CreateCollection(Session& session, const CreateArguments& arguments);
+// Changes the settings that are given, and leaves the others as they are.
+absl::Status UpdateCollection(Session& session, const std::string& collection,
+                              const SettingsArguments& settings);
 absl::Status ListCollections(Session& session, bool all);
 absl::Status DescribeCollection(Session& session, const std::string& collection);
 absl::Status DeleteCollection(Session& session, const std::string& collection);
@@ -58,10 +68,28 @@ absl::Status Get(Session& session, const ReadArguments& arguments);
 absl::Status Query(Session& session, const ReadArguments& arguments);
 absl::Status Count(Session& session, const ReadArguments& arguments);
 
+// cursors.cc
+struct CursorArguments {
+  std::string collection;
+  std::string name;
+  uint64_t seq_id = 0;
+  std::optional<uint64_t> expected;
+};
+std::string CursorTable(const google::protobuf::RepeatedPtrField<v1::Cursor>& cursors,
+                        uint64_t tail_seq_id);
+absl::Status ListCursors(Session& session, const std::string& collection);
+absl::Status GetCursor(Session& session, const CursorArguments& arguments);
+absl::Status CommitCursor(Session& session, const CursorArguments& arguments);
+absl::Status RollbackCursor(Session& session, const CursorArguments& arguments);
+// CURSOR_NOT_FOUND if there is none of this name.
+absl::Status DeleteCursor(Session& session, const CursorArguments& arguments);
+
 // follow.cc
 struct TailArguments {
   std::string collection;
   std::string from = "earliest";
+  // A cursor to begin at and to move; "": none. If it is not there, it is made, at `from`.
+  std::string cursor;
   bool follow = false;
 };
 absl::Status Tail(Session& session, const TailArguments& arguments);

@@ -34,16 +34,55 @@ void PrintRecords(const v1::SubscribeResponse& message) {
   }
 }
 
+// A cursor that follows what is printed. Where it is not there, it is made by the first message, so
+// that what is to be read stays.
+class PrintedCursor {
+ public:
+  PrintedCursor(Session& session, const v1::Collection& collection, std::string name)
+      : session_(session) {
+    commit_.set_collection_id(collection.id());
+    commit_.set_name(std::move(name));
+  }
+
+  // Where to begin: at the cursor, or, if there is none, where `request` says already.
+  absl::Status Begin(v1::SubscribeRequest* request) {
+    SLUICE_ASSIGN_OR_RETURN(const CollectionId id, ParseCollectionId(commit_.collection_id()));
+    const auto got = session_.log.GetCursor(id, commit_.name());
+    if (ReasonOf(got.status()) == Reason::CURSOR_NOT_FOUND) return absl::OkStatus();
+    if (!got.ok()) return got.status();
+    request->set_cursor(commit_.name());
+    at_ = got->cursor().seq_id();
+    return absl::OkStatus();
+  }
+
+  // After the message was printed.
+  absl::Status Printed(const v1::SubscribeResponse& message, SeqId last) {
+    if (message.has_heartbeat()) commit_.set_incarnation(message.heartbeat().incarnation());
+    if (at_ == last.value) return absl::OkStatus();
+    commit_.set_seq_id(last.value);
+    commit_.set_expected_seq_id(at_.value_or(0));
+    SLUICE_RETURN_IF_ERROR(session_.log.CommitCursor(commit_).status());
+    at_ = last.value;
+    return absl::OkStatus();
+  }
+
+ private:
+  Session& session_;
+  v1::CommitCursorRequest commit_;
+  // nullopt: it is not there yet.
+  std::optional<uint64_t> at_;
+};
+
 struct LagRow {
   uint64_t records;
   uint64_t bytes;
   double seconds;
 };
 
-LagRow LagOf(const v1::DescribeLogResponse& log) {
+LagRow LagOf(const v1::Collection& collection, const v1::DescribeLogResponse& log) {
   const int64_t oldest = log.oldest_unapplied_time_us();
   const double seconds = oldest == 0 ? 0 : static_cast<double>(NowMicros() - oldest) / 1e6;
-  return {log.tail_seq_id() - log.applied_seq_id(), log.unapplied_bytes(), std::max(0.0, seconds)};
+  return {UnappliedRecords(collection, log), log.unapplied_bytes(), std::max(0.0, seconds)};
 }
 
 absl::StatusOr<std::vector<v1::Collection>> Named(Session& session,
@@ -73,10 +112,15 @@ absl::Status Tail(Session& session, const TailArguments& arguments) {
   SLUICE_RETURN_IF_ERROR(SetStart(arguments.from, &request));
   SLUICE_ASSIGN_OR_RETURN(const v1::Collection collection, session.Find(arguments.collection));
   request.set_collection_id(collection.id());
+  std::optional<PrintedCursor> cursor;
+  if (!arguments.cursor.empty()) {
+    cursor.emplace(session, collection, arguments.cursor);
+    SLUICE_RETURN_IF_ERROR(cursor->Begin(&request));
+  }
   if (!arguments.follow) {
     SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, session.Describe(collection));
     const uint64_t end = std::max(log.tail_seq_id(), request.after_seq_id());
-    if (end == 0 || arguments.from == "latest") return absl::OkStatus();
+    if (end == 0 || request.has_latest()) return absl::OkStatus();
     request.set_end_seq_id(end);
   }
   const auto subscription = session.log.Subscribe(std::move(request));
@@ -86,6 +130,7 @@ absl::Status Tail(Session& session, const TailArguments& arguments) {
     if (!more) return absl::OkStatus();
     PrintRecords(message);
     SLUICE_RETURN_IF_ERROR(FlushOutput());
+    if (cursor) SLUICE_RETURN_IF_ERROR(cursor->Printed(message, subscription->last()));
   }
 }
 
@@ -115,7 +160,7 @@ absl::Status Lag(Session& session, const std::vector<std::string>& names) {
   std::vector<std::vector<std::string>> rows;
   for (const v1::Collection& c : collections) {
     SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, session.Describe(c));
-    const LagRow lag = LagOf(log);
+    const LagRow lag = LagOf(c, log);
     json.push_back({{"id", c.id()},
                     {"name", c.name()},
                     {"tail_seq_id", log.tail_seq_id()},

@@ -108,13 +108,37 @@ Json CollectionJson(const v1::Collection& c) {
           {"schema",
            {{"dimension", c.schema().dimension()},
             {"metric", MetricName(c.schema().metric())},
-            {"embedder", c.schema().embedder().kind()}}},
+            {"embedder", c.schema().embedder().kind()},
+            {"log_only", c.schema().log_only()}}},
           {"settings",
            {{"compaction",
              {{"max_bytes", c.settings().compaction().max_bytes()},
               {"max_age_ms", c.settings().compaction().max_age_ms()}}},
-            {"max_backlog_bytes", c.settings().max_backlog_bytes()}}},
+            {"max_backlog_bytes", c.settings().max_backlog_bytes()},
+            {"retention",
+             {{"max_age_ms", c.settings().retention().max_age_ms()},
+              {"max_bytes", c.settings().retention().max_bytes()}}}}},
           {"version", c.version()}};
+}
+
+std::string CursorStateText(const v1::Cursor& cursor) {
+  const std::string state = Spelled(v1::CursorState_Name(cursor.state()), "CURSOR_STATE_");
+  if (cursor.state() != v1::CURSOR_STATE_LOST) return state;
+  return state + " (" + Spelled(v1::CursorLoss_Name(cursor.loss()), "CURSOR_LOSS_") + ")";
+}
+
+Json CursorJson(const v1::Cursor& cursor) {
+  Json json{{"name", cursor.name()},
+            {"seq_id", cursor.seq_id()},
+            {"state", Spelled(v1::CursorState_Name(cursor.state()), "CURSOR_STATE_")},
+            {"created_time_us", cursor.created_time_us()},
+            {"moved_time_us", cursor.moved_time_us()},
+            {"incarnation", IncarnationText(cursor.incarnation())}};
+  if (cursor.state() == v1::CURSOR_STATE_LOST) {
+    json["loss"] = Spelled(v1::CursorLoss_Name(cursor.loss()), "CURSOR_LOSS_");
+    json["lost_time_us"] = cursor.lost_time_us();
+  }
+  return json;
 }
 
 Json LogJson(const v1::DescribeLogResponse& log) {
@@ -133,8 +157,12 @@ Json LogJson(const v1::DescribeLogResponse& log) {
             {"failures", log.failures()},
             {"last_failure", log.last_failure()},
             {"garbage_objects", log.garbage_objects()},
+            {"kept_bytes", log.kept_bytes()},
+            {"pinned_bytes", log.pinned_bytes()},
+            {"cursors", Json::array()},
             {"segments_version", log.segments_version()},
             {"segments", Json::array()}};
+  for (const v1::Cursor& cursor : log.cursors()) json["cursors"].push_back(CursorJson(cursor));
   for (const v1::SegmentInfo& s : log.segments()) {
     json["segments"].push_back({{"token", s.token()},
                                 {"number", s.number()},

@@ -17,6 +17,9 @@ using Json = nlohmann::ordered_json;
 Json RecordJson(SeqId seq_id, int64_t commit_time_us, const v1::OperationRecord& record);
 Json RowJson(const v1::Row& row);
 Json CollectionJson(const v1::Collection& collection);
+Json CursorJson(const v1::Cursor& cursor);
+// "ACTIVE" -> "active"; of a lost one, with the reason.
+std::string CursorStateText(const v1::Cursor& cursor);
 Json LogJson(const v1::DescribeLogResponse& log);
 // The double that is written with as few digits as the float needs: 0.1, not 0.10000000149011612.
 double Shortest(float value);

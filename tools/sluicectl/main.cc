@@ -19,7 +19,7 @@ Exit status:
   1  failed, and nothing of the failed call is in
   2  bad usage or input (of a bad line: every line before it is in, and nothing after it)
   3  failed, and the call may be in: look, or repeat it
-  4  no such collection
+  4  no such collection or cursor
   5  unavailable, overloaded or out of time, and nothing of the failed call is in)";
 
 // What was chosen on the command line.
@@ -39,8 +39,9 @@ class CommandLine {
     app_.add_option("--server", flags_.server, "Address of the server")
         ->envname("SLUICE_SERVER")
         ->capture_default_str();
-    app_.add_option("--log", flags_.log,
-                    "Address of the log, if it is another (lag, tail, describe, clock)")
+    app_.add_option(
+            "--log", flags_.log,
+            "Address of the log, if it is another (clock, cursors, describe, follow, lag, tail)")
         ->envname("SLUICE_LOG");
     app_.add_option("--tenant", flags_.tenant, "Tenant of collections given by name");
     app_.add_option("--database", flags_.database, "Database of collections given by name");
@@ -52,6 +53,7 @@ class CommandLine {
     AddWrites();
     AddReads();
     AddFollowing();
+    AddCursors();
   }
 
   int Run(int argc, char** argv) {
@@ -100,10 +102,15 @@ class CommandLine {
         ->capture_default_str();
     create->add_flag("--get-or-create", create_.get_or_create,
                      "Succeed if it exists with the same schema");
-    create->add_option("--max-bytes", create_.max_bytes, "Compact at so many unapplied bytes");
-    create->add_option("--max-age-ms", create_.max_age_ms, "Compact at this age");
-    create->add_option("--max-backlog-bytes", create_.max_backlog_bytes,
-                       "Refuse writes beyond so many unapplied bytes");
+    create->add_flag("--log-only", create_.log_only,
+                     "A log for subscribers and nothing else: no segments, no queries");
+    AddSettings(create, &create_.settings);
+
+    CLI::App* update =
+        Command(group, "update", "Change settings; those not given stay as they are", true,
+                [this](Session& s) { return UpdateCollection(s, collection_, create_.settings); });
+    AddCollectionName(update, &collection_);
+    AddSettings(update, &create_.settings);
 
     CLI::App* list = Command(group, "list", "List collections", false,
                              [this](Session& s) { return ListCollections(s, list_all_); });
@@ -173,13 +180,28 @@ class CommandLine {
         false);
   }
 
+  static void AddSettings(CLI::App* command, SettingsArguments* settings) {
+    command->add_option("--max-bytes", settings->max_bytes, "Compact at so many unapplied bytes");
+    command->add_option("--max-age-ms", settings->max_age_ms, "Compact at this age");
+    command->add_option("--max-backlog-bytes", settings->max_backlog_bytes,
+                        "Refuse writes beyond so many unapplied bytes");
+    command->add_option("--retain-ms", settings->retain_ms,
+                        "Trim what all cursors have passed at this age (0: the default)");
+    command->add_option("--retain-bytes", settings->retain_bytes,
+                        "Or where it is more than so many bytes (0: the default)");
+  }
+
   void AddFollowing() {
     CLI::App* tail = Command(app_, "tail", "Print the records of the log as JSON lines", false,
                              [this](Session& s) { return Tail(s, tail_); });
-    AddCollectionName(tail, &tail_.collection);
-    tail->add_option("--from", tail_.from, "earliest, latest, or the SeqId to begin after")
-        ->capture_default_str();
+    AddTailOptions(tail);
     tail->add_flag("-f,--follow", tail_.follow, "Go on with what comes");
+    CLI::App* follow =
+        Command(app_, "follow", "As tail, going on with what comes", false, [this](Session& s) {
+          tail_.follow = true;
+          return Tail(s, tail_);
+        });
+    AddTailOptions(follow);
 
     CLI::App* wait = Command(
         app_, "wait", "Wait until records are in segments", false,
@@ -195,6 +217,48 @@ class CommandLine {
                               [this](Session& s) { return Clock(s, correct_clock_); });
     clock->add_flag("--correct", correct_clock_,
                     "Go by the machine's clock as it is now, after that was set right");
+  }
+
+  void AddCursors() {
+    CLI::App& group = *app_.add_subcommand("cursors", "Positions of consumers in a log");
+    group.require_subcommand(1);
+    group.fallthrough();
+
+    CLI::App* list = Command(group, "list", "List a log's cursors", false,
+                             [this](Session& s) { return ListCursors(s, cursor_.collection); });
+    AddCollectionName(list, &cursor_.collection);
+    AddCursorName(Command(group, "get", "Show a cursor", false,
+                          [this](Session& s) { return GetCursor(s, cursor_); }));
+    CLI::App* commit = Command(group, "commit", "Move a cursor forward, or make one", true,
+                               [this](Session& s) { return CommitCursor(s, cursor_); });
+    AddCursorName(commit);
+    AddSeqId(commit);
+    commit->add_option("--expected", cursor_.expected,
+                       "Only if it stands at this SeqId; 0: or is not there");
+    CLI::App* rollback = Command(group, "rollback", "Move a cursor back, or a lost one to anywhere",
+                                 true, [this](Session& s) { return RollbackCursor(s, cursor_); });
+    AddCursorName(rollback);
+    AddSeqId(rollback);
+    AddCursorName(Command(group, "delete", "Delete a cursor: it holds nothing any more", true,
+                          [this](Session& s) { return DeleteCursor(s, cursor_); }));
+  }
+
+  void AddCursorName(CLI::App* command) {
+    AddCollectionName(command, &cursor_.collection);
+    command->add_option("cursor", cursor_.name, "Its name")->required();
+  }
+
+  void AddSeqId(CLI::App* command) {
+    command->add_option("seq_id", cursor_.seq_id, "The last SeqId dealt with")->required();
+  }
+
+  void AddTailOptions(CLI::App* command) {
+    AddCollectionName(command, &tail_.collection);
+    command->add_option("--from", tail_.from, "earliest, latest, or the SeqId to begin after")
+        ->capture_default_str();
+    command->add_option("--cursor", tail_.cursor,
+                        "Begin at this cursor, and move it after what was printed; made at --from "
+                        "if it is not there");
   }
 
   static void AddCollectionName(CLI::App* command, std::string* target) {
@@ -218,6 +282,7 @@ class CommandLine {
   WriteArguments write_;
   ReadArguments read_;
   TailArguments tail_;
+  CursorArguments cursor_;
   std::string collection_;
   std::vector<std::string> collections_;
   std::optional<uint64_t> seq_id_;

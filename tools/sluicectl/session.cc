@@ -13,6 +13,10 @@ absl::string_view ToAbsl(std::string_view s) { return {s.data(), s.size()}; }
 
 }  // namespace
 
+uint64_t UnappliedRecords(const v1::Collection& collection, const v1::DescribeLogResponse& log) {
+  return collection.schema().log_only() ? 0 : log.tail_seq_id() - log.applied_seq_id();
+}
+
 client::Options OptionsFor(double patience_s) {
   client::Options options;
   options.total_deadline = std::chrono::milliseconds(static_cast<int64_t>(patience_s * 1000));

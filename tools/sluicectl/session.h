@@ -58,6 +58,9 @@ class Session {
   client::Admin admin;
 };
 
+// Of a log_only collection none: nothing is ever applied.
+uint64_t UnappliedRecords(const v1::Collection& collection, const v1::DescribeLogResponse& log);
+
 // `patience` for a call with its retries.
 client::Options OptionsFor(double patience_s);
 
