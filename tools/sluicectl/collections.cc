@@ -73,7 +73,13 @@ absl::Status CreateCollection(Session& session, const CreateArguments& arguments
   v1::Metric metric = v1::METRIC_UNSPECIFIED;
   v1::Metric_Parse(absl::StrCat("METRIC_", absl::AsciiStrToUpper(arguments.metric)), &metric);
   schema.set_metric(metric);
-  if (arguments.embedder != "none") schema.mutable_embedder()->set_kind(arguments.embedder);
+  if (arguments.embedder != "none") {
+    v1::Embedder& embedder = *schema.mutable_embedder();
+    embedder.set_kind(arguments.embedder);
+    embedder.set_model(arguments.model);
+    embedder.set_document_prefix(arguments.document_prefix);
+    embedder.set_query_prefix(arguments.query_prefix);
+  }
   v1::CollectionSettings& settings = *request.mutable_settings();
   settings.mutable_compaction()->set_max_bytes(arguments.max_bytes);
   settings.mutable_compaction()->set_max_age_ms(arguments.max_age_ms);

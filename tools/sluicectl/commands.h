@@ -18,6 +18,9 @@ struct CreateArguments {
   uint32_t dimension = 0;
   std::string metric = "cosine";
   std::string embedder = "none";
+  std::string model;
+  std::string document_prefix;
+  std::string query_prefix;
   bool get_or_create = false;
   uint64_t max_bytes = 0;
   uint64_t max_age_ms = 0;
