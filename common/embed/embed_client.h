@@ -16,6 +16,9 @@
 
 namespace sluice::embed {
 
+// The embedder that is built in (hashing_embedder.h): no other may be called so.
+inline constexpr std::string_view kHashing = "hashing";
+
 // Why a call failed, which says who is to blame.
 enum class Fault {
   // The server says that it has too much to do. Infrastructure: ask less.

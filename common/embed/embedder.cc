@@ -228,6 +228,7 @@ absl::StatusOr<Embedders> Embedders::Create(
     const std::map<std::string, EmbedderSettings>& settings) {
   Embedders embedders;
   for (const auto& [name, of_one] : settings) {
+    if (name == kHashing) return absl::InvalidArgumentError("embedder hashing: it is built in");
     absl::StatusOr<std::unique_ptr<Embedder>> embedder = Embedder::Create(of_one);
     if (!embedder.ok()) return Annotate(embedder.status(), absl::StrCat("embedder ", name));
     embedders.all_[name] = *std::move(embedder);

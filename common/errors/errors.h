@@ -100,7 +100,18 @@ namespace sluice {
   X(COMMIT_OUT_OF_ORDER, kInvalidArgument,                                                         \
     "Commit numbers of a lease go 1, 2, 3, ...; metadata: expected")                               \
   X(NO_EMBEDDER, kFailedPrecondition, "The collection has no embedder: query by vector")           \
-  X(NO_DIMENSION, kFailedPrecondition, "The collection has no dimension yet: no vector was written")
+  X(NO_DIMENSION, kFailedPrecondition,                                                             \
+    "The collection has no dimension yet: no vector was written")                                  \
+  X(UNKNOWN_EMBEDDER, kFailedPrecondition,                                                         \
+    "The settings of this service have no embedder of the name that the collection gives; "        \
+    "metadata: embedder")                                                                          \
+  X(EMBEDDER_UNAVAILABLE, kUnavailable,                                                            \
+    "The collection's embedder does not answer, or has too much to do: retry after the given "     \
+    "delay; metadata: embedder")                                                                   \
+  X(EMBEDDER_MISFIT, kFailedPrecondition,                                                          \
+    "The embedder serves another model or dimension than the collection's; metadata: embedder")    \
+  X(TEXT_REFUSED, kInvalidArgument,                                                                \
+    "The collection's embedder does not take this text; metadata: embedder")
 
 enum class Reason {
 #define X(name, code, help) name,

@@ -98,6 +98,14 @@ uint64_t EmbedPending(const HashingEmbedder& embedder, std::span<Change> changes
   return embedded;
 }
 
+std::vector<size_t> PendingAmong(std::span<const Change> changes) {
+  std::vector<size_t> pending;
+  for (size_t i = 0; i < changes.size(); ++i) {
+    if (changes[i].row && changes[i].row->pending_embedding) pending.push_back(i);
+  }
+  return pending;
+}
+
 uint32_t DimensionOf(std::span<const v1::Append> appends) {
   for (const v1::Append& append : appends) {
     for (const v1::OperationRecord& record : append.records()) {

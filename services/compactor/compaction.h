@@ -65,6 +65,8 @@ class Compaction {
 // embedded once however often its text was overwritten within the batch, and records without effect
 // never are, since they leave no change.
 uint64_t EmbedPending(const HashingEmbedder& embedder, std::span<Change> changes);
+// Those rows: their places among the changes.
+std::vector<size_t> PendingAmong(std::span<const Change> changes);
 
 // The dimension of the first vector among the records; 0 if none has one.
 uint32_t DimensionOf(std::span<const v1::Append> appends);

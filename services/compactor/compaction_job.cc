@@ -1,5 +1,6 @@
 #include "services/compactor/compaction_job.h"
 
+#include <deque>
 #include <future>
 #include <memory>
 #include <optional>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/embed/embed_client.h"
 #include "common/errors/errors.h"
 #include "common/server/logging.h"
 #include "services/compactor/batch.h"
@@ -15,12 +17,23 @@
 namespace sluice::compactor {
 namespace {
 
-constexpr char kHashing[] = "hashing";
 constexpr size_t kIdHashKeyBytes = 16;
 // Then others have their turn, and the log's note of what the lease committed stays small.
 constexpr uint64_t kMaxCommits = 32;
 // Rows folded and embedded before they are written: what a commit holds of them in memory.
 constexpr size_t kChunkBytes = 4 << 20;
+// With an embedder elsewhere: smaller ones, so many of which it has while others are folded and
+// written.
+constexpr size_t kHandedChunkBytes = 1 << 20;
+constexpr size_t kChunksAhead = 8;
+
+// Changes whose texts may still be with the embedder.
+struct Chunk {
+  std::vector<Change> changes;
+  // Of `handed`, in the same order.
+  std::vector<size_t> rows;
+  std::unique_ptr<EmbedScheduler::Pending> handed;
+};
 
 class CompactionJob {
  public:
@@ -36,6 +49,11 @@ class CompactionJob {
   // What was written, in a temporary file; nullopt: nothing changed.
   absl::StatusOr<std::optional<v1::SegmentInfo>> Write(Compaction& compaction,
                                                        const TemporaryFile& file);
+  // Embeds what is new among the changes, or hands it to the embedder.
+  Chunk HandOver(std::vector<Change> changes);
+  // Waits for the vectors.
+  absl::Status TakeBack(Chunk& chunk);
+  bool has_embedder() const { return hashing_ || scheduler_ != nullptr; }
   void Count(const Batch& batch, const v1::CompactionWork& work);
 
   const Job& job_;
@@ -44,7 +62,9 @@ class CompactionJob {
   CollectionId collection_;
   Incarnation incarnation_;
   uint32_t dimension_ = 0;
-  std::optional<HashingEmbedder> embedder_;
+  // One of these, or none.
+  std::optional<HashingEmbedder> hashing_;
+  EmbedScheduler* scheduler_ = nullptr;
   std::vector<v1::SegmentInfo> segments_;
   std::shared_ptr<const SegmentSet> view_;
 };
@@ -71,12 +91,18 @@ absl::Status CompactionJob::Open() {
   incarnation_ = Incarnation(claim.lease().incarnation());
   dimension_ = claim.dimension();
   const std::string& embedder = claim.schema().embedder().kind();
-  if (embedder == kHashing) {
+  if (embedder == embed::kHashing) {
     if (dimension_ == 0) dimension_ = HashingEmbedder::kDefaultDimension;
-    embedder_.emplace(dimension_);
+    hashing_.emplace(dimension_);
   } else if (!embedder.empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("this compactor has no embedder '", embedder, "'"));
+    const auto found = at_.embedders.find(embedder);
+    if (found == at_.embedders.end()) {
+      return MakeError(Reason::UNKNOWN_EMBEDDER,
+                       absl::StrCat("this compactor has no embedder '", embedder, "'"),
+                       {{"embedder", embedder}});
+    }
+    scheduler_ = found->second.get();
+    SLUICE_RETURN_IF_ERROR(scheduler_->Check());
   }
   segments_.assign(claim.segments().begin(), claim.segments().end());
   SLUICE_ASSIGN_OR_RETURN(view_, at_.cache.Load(collection_, incarnation_, segments_));
@@ -97,7 +123,7 @@ absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
   // come after the claim.
   if (dimension_ == 0) dimension_ = DimensionOf(batch.appends);
 
-  Compaction compaction(*view_, hasher_, embedder_.has_value(), batch.appends);
+  Compaction compaction(*view_, hasher_, has_embedder(), batch.appends);
   const TemporaryFile file(at_.objects);
   SLUICE_ASSIGN_OR_RETURN(std::optional<v1::SegmentInfo> segment, Write(compaction, file));
   at_.faults.Reach(Stage::kWritten);
@@ -133,26 +159,72 @@ absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
 absl::StatusOr<std::optional<v1::SegmentInfo>> CompactionJob::Write(Compaction& compaction,
                                                                     const TemporaryFile& file) {
   std::unique_ptr<SegmentWriter> writer;
-  for (;;) {
-    SLUICE_ASSIGN_OR_RETURN(std::vector<Change> changes, compaction.Next(kChunkBytes));
-    if (changes.empty()) break;
-    if (embedder_) {
-      const Timer timer(at_.metrics.embed_seconds);
-      at_.metrics.embedded.Increment(static_cast<double>(EmbedPending(*embedder_, changes)));
+  std::deque<Chunk> chunks;
+  const size_t chunk_bytes = scheduler_ ? kHandedChunkBytes : kChunkBytes;
+  const size_t chunks_ahead = scheduler_ ? kChunksAhead : 0;
+  for (bool more = true; more;) {
+    SLUICE_ASSIGN_OR_RETURN(std::vector<Change> changes, compaction.Next(chunk_bytes));
+    more = !changes.empty();
+    if (more) chunks.push_back(HandOver(std::move(changes)));
+    while (chunks.size() > (more ? chunks_ahead : 0)) {
+      Chunk& chunk = chunks.front();
+      SLUICE_RETURN_IF_ERROR(TakeBack(chunk));
+      at_.faults.Reach(Stage::kFolded);
+      SLUICE_RETURN_IF_ERROR(job_.lease.Check());
+      if (!writer) {
+        SLUICE_ASSIGN_OR_RETURN(writer, SegmentWriter::Create(file.path(), dimension_));
+      }
+      for (const Change& change : chunk.changes) {
+        SLUICE_RETURN_IF_ERROR(change.row ? writer->Add(change.id, *change.row)
+                                          : writer->AddDeleted(change.id));
+      }
+      chunks.pop_front();
+      job_.pulse.Beat();
     }
-    at_.faults.Reach(Stage::kFolded);
-    SLUICE_RETURN_IF_ERROR(job_.lease.Check());
-    if (!writer) {
-      SLUICE_ASSIGN_OR_RETURN(writer, SegmentWriter::Create(file.path(), dimension_));
-    }
-    for (const Change& change : changes) {
-      SLUICE_RETURN_IF_ERROR(change.row ? writer->Add(change.id, *change.row)
-                                        : writer->AddDeleted(change.id));
-    }
-    job_.pulse.Beat();
   }
   if (!writer) return std::nullopt;
   return writer->Finish();
+}
+
+Chunk CompactionJob::HandOver(std::vector<Change> changes) {
+  Chunk chunk{.changes = std::move(changes)};
+  if (hashing_) {
+    const Timer timer(at_.metrics.embed_seconds);
+    at_.metrics.embedded.Increment(static_cast<double>(EmbedPending(*hashing_, chunk.changes)));
+  } else if (scheduler_ != nullptr) {
+    chunk.rows = PendingAmong(chunk.changes);
+    const v1::Embedder& embedder = job_.claim.schema().embedder();
+    EmbedWork work{.model = embedder.model(), .dimension = dimension_};
+    for (const size_t row : chunk.rows) {
+      work.texts.push_back(
+          absl::StrCat(embedder.document_prefix(), *chunk.changes[row].row->document));
+    }
+    if (!work.texts.empty()) chunk.handed = scheduler_->Submit(std::move(work));
+  }
+  return chunk;
+}
+
+absl::Status CompactionJob::TakeBack(Chunk& chunk) {
+  if (!chunk.handed) return absl::OkStatus();
+  const Timer timer(at_.metrics.embed_seconds);
+  SLUICE_ASSIGN_OR_RETURN(std::vector<Embedded> embedded, chunk.handed->Wait([&] {
+    job_.pulse.Beat();
+    // What is with the embedder is soon embedded again; a stop does not wait for it.
+    if (job_.stop.stop_requested()) return absl::CancelledError("the process is stopping");
+    return job_.lease.Check();
+  }));
+  for (size_t i = 0; i < embedded.size(); ++i) {
+    Row& row = *chunk.changes[chunk.rows[i]].row;
+    if (embedded[i].refusal) {
+      return MakeError(Reason::TEXT_REFUSED,
+                       absl::StrCat("the document of ", row.id,
+                                    " cannot be embedded: ", embedded[i].refusal->words));
+    }
+    row.vector = std::move(embedded[i].vector);
+    row.pending_embedding = false;
+  }
+  at_.metrics.embedded.Increment(static_cast<double>(embedded.size()));
+  return absl::OkStatus();
 }
 
 void CompactionJob::Count(const Batch& batch, const v1::CompactionWork& work) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
 #include "common/server/cgroup.h"
 #include "common/server/logging.h"
 #include "services/compactor/compaction_job.h"
@@ -63,16 +64,17 @@ std::string WorkerName() {
 
 Compactor::Running::Running(const CompactorSettings& settings,
                             const std::shared_ptr<grpc::Channel>& channel, ObjectStore store,
-                            Metrics& metrics, Faults& faults)
+                            EmbedSchedulers embed_schedulers, Metrics& metrics, Faults& faults)
     : objects(std::move(store)),
+      embedders(std::move(embed_schedulers)),
       cache(objects, settings.cache_bytes),
       log(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
       claims(channel, Deadlines(kClaimDeadline, kClaimDeadline)),
       compaction(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
-      workplace{compaction, log, objects, cache, metrics, faults, settings} {}
+      workplace{compaction, log, objects, cache, metrics, faults, settings, embedders} {}
 
 Compactor::Compactor(const CompactorSettings& settings, prometheus::Registry& registry)
-    : settings_(settings), metrics_(registry), worker_(WorkerName()) {}
+    : settings_(settings), registry_(registry), metrics_(registry), worker_(WorkerName()) {}
 
 Compactor::~Compactor() { BeginDrain(); }
 
@@ -82,9 +84,12 @@ absl::Status Compactor::Start(const std::shared_ptr<grpc::Channel>& self) {
   if (absl::Status armed = faults_.Arm(settings_.fault); !armed.ok()) return armed;
   absl::StatusOr<ObjectStore> objects = ObjectStore::Open(settings_.objects);
   if (!objects.ok()) return std::move(objects).status();
+  absl::StatusOr<EmbedSchedulers> embedders = MakeEmbedders();
+  if (!embedders.ok()) return std::move(embedders).status();
   const auto channel =
       settings_.log_address.empty() ? self : client::Connect(settings_.log_address);
-  running_.emplace(settings_, channel, *std::move(objects), metrics_, faults_);
+  running_.emplace(settings_, channel, *std::move(objects), *std::move(embedders), metrics_,
+                   faults_);
 
   const uint64_t workers =
       settings_.workers != 0 ? settings_.workers : server::ProcessAllowance().cpus;
@@ -92,6 +97,22 @@ absl::Status Compactor::Start(const std::shared_ptr<grpc::Channel>& self) {
   for (uint64_t i = 0; i < settings_.merge_workers; ++i) StartLoop("merge", &Compactor::MergeLoop);
   StartLoop("garbage", &Compactor::GarbageLoop);
   return absl::OkStatus();
+}
+
+absl::StatusOr<EmbedSchedulers> Compactor::MakeEmbedders() {
+  EmbedSchedulers schedulers;
+  for (const auto& [name, of_one] : settings_.embedders) {
+    if (name == embed::kHashing) {
+      return absl::InvalidArgumentError("compactor.embedders.hashing: hashing is built in");
+    }
+    absl::StatusOr<std::unique_ptr<embed::Embedder>> embedder = embed::Embedder::Create(of_one);
+    if (!embedder.ok()) {
+      return Annotate(embedder.status(), absl::StrCat("compactor.embedders.", name));
+    }
+    schedulers[name] = std::make_unique<EmbedScheduler>(
+        name, *std::move(embedder), milliseconds(settings_.embed_patience_ms), registry_);
+  }
+  return schedulers;
 }
 
 absl::Status Compactor::Ready() const {
@@ -198,6 +219,12 @@ milliseconds Compactor::Work(const v1::ClaimResponse& claim, RunJob run, JobMetr
     case Failure::kLost:
       break;
     case Failure::kInfrastructure: {
+      if (ReasonOf(done) == Reason::EMBEDDER_UNAVAILABLE) {
+        // Collections of other embedders, or of none, go on.
+        Release(lease, v1::RELEASE_REASON_INFRASTRUCTURE, RetryAfter(done).value_or(kMostBackoff),
+                message);
+        return 0ms;
+      }
       const milliseconds backoff = Backoff((*failures)++);
       Release(lease, v1::RELEASE_REASON_INFRASTRUCTURE, backoff, message);
       return backoff;

@@ -49,9 +49,10 @@ class Compactor : public server::Component {
   // What exists from Start on.
   struct Running {
     Running(const CompactorSettings& settings, const std::shared_ptr<grpc::Channel>& channel,
-            ObjectStore store, Metrics& metrics, Faults& faults);
+            ObjectStore store, EmbedSchedulers embed_schedulers, Metrics& metrics, Faults& faults);
 
     ObjectStore objects;
+    const EmbedSchedulers embedders;
     SegmentCache cache;
     client::Log log;
     // Claims wait at the log; everything else gives up early, so that a stop is never held up for
@@ -75,7 +76,11 @@ class Compactor : public server::Component {
                const std::string& message);
   void NoteClaim(const absl::Status& outcome);
 
+  // INVALID_ARGUMENT, naming the embedder.
+  absl::StatusOr<EmbedSchedulers> MakeEmbedders();
+
   const CompactorSettings& settings_;
+  prometheus::Registry& registry_;
   Metrics metrics_;
   Faults faults_;
   const std::string worker_;

@@ -9,6 +9,7 @@
 
 #include "common/server/metrics.h"
 #include "services/compactor/fake_log.h"
+#include "tests/embedder/embedder_server.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
@@ -242,6 +243,104 @@ TEST_F(CompactorTest, AnEmbedderItDoesNotHaveIsAFailureOfTheCollection) {
   EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_COLLECTION);
 }
 
+// A collection whose embedder is a server.
+class EmbedderElsewhere : public CompactorTest {
+ protected:
+  EmbedderElsewhere() {
+    embed::EmbedderSettings& embedder = settings_.embedders["served"];
+    embedder.Declare(declared_, "compactor.embedders.served");
+    embedder.endpoints = server_.grpc_address();
+    embedder.deadline_ms = 5'000;
+    settings_.embed_patience_ms = 200;
+    sluice::testing::Behaviour behaviour;
+    behaviour.dimension = 16;
+    server_.Set(behaviour);
+  }
+  v1::ClaimResponse Claim() const {
+    v1::ClaimResponse claim = CompactorTest::Claim();
+    v1::Embedder& embedder = *claim.mutable_schema()->mutable_embedder();
+    embedder.set_kind("served");
+    embedder.set_document_prefix("passage: ");
+    return claim;
+  }
+  void Misbehave(sluice::testing::Behaviour::Wrong wrong) {
+    sluice::testing::Behaviour behaviour;
+    behaviour.dimension = 16;
+    behaviour.wrong = wrong;
+    server_.Set(behaviour);
+  }
+  // Of the first release.
+  v1::ReleaseRequest Released() {
+    EXPECT_TRUE(AwaitRelease());
+    return log_.releases.empty() ? v1::ReleaseRequest() : log_.releases[0];
+  }
+
+  sluice::testing::EmbedderServer server_;
+};
+
+TEST_F(EmbedderElsewhere, GetsEachDocumentOnceWithItsPrefix) {
+  Push({"a", "b", "a"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  ASSERT_EQ(log_.commits.size(), 1u);
+  EXPECT_EQ(log_.commits[0].compaction().segment().vectors(), 2u);
+  EXPECT_THAT(server_.embedded(),
+              ::testing::UnorderedElementsAre("passage: text of a", "passage: text of b"));
+}
+
+TEST_F(EmbedderElsewhere, ThatIsAwayIsInfrastructureAndHoldsUpNobodyElse) {
+  Misbehave(sluice::testing::Behaviour::Wrong::kUnavailable);
+  Push({"a"});
+  Start();
+  log_.Grant(Claim());
+  const v1::ReleaseRequest released = Released();
+  EXPECT_TRUE(log_.commits.empty());
+  EXPECT_EQ(released.reason(), v1::RELEASE_REASON_INFRASTRUCTURE);
+  EXPECT_GT(released.retry_after_ms(), 0u);
+  EXPECT_THAT(released.message(), ::testing::HasSubstr("Model is not healthy"));
+  // The one worker goes on with a collection of another embedder.
+  log_.Grant(CompactorTest::Claim());
+  EXPECT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 1; }));
+}
+
+TEST_F(EmbedderElsewhere, OfAnotherDimensionIsAFailureOfTheCollection) {
+  v1::ClaimResponse claim = Claim();
+  claim.set_dimension(24);
+  Push({"a"});
+  Start();
+  log_.Grant(claim);
+  EXPECT_EQ(Released().reason(), v1::RELEASE_REASON_COLLECTION);
+  EXPECT_TRUE(log_.commits.empty());
+}
+
+TEST_F(EmbedderElsewhere, ThatHangsDoesNotHoldUpAStop) {
+  Misbehave(sluice::testing::Behaviour::Wrong::kHang);
+  settings_.embedders["served"].deadline_ms = 600'000;
+  Push({"a"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.pulls > 0; }));
+  compactor_->BeginDrain();
+  compactor_->FinishDrain(std::chrono::steady_clock::now() + 30s);
+  ASSERT_EQ(log_.releases.size(), 1u);
+  EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_STOPPING);
+  EXPECT_TRUE(log_.commits.empty());
+}
+
+TEST_F(CompactorTest, AnEmbedderThatCannotBeIsRefusedAtStart) {
+  settings_.embedders["hashing"].Declare(declared_, "compactor.embedders.hashing");
+  settings_.embedders["hashing"].endpoints = "127.0.0.1:1";
+  compactor_.emplace(settings_, registry_);
+  EXPECT_TRUE(absl::IsInvalidArgument(compactor_->Start(log_.Channel())));
+  settings_.embedders.clear();
+  settings_.embedders["no-endpoint"].Declare(declared_, "compactor.embedders.no-endpoint");
+  compactor_.emplace(settings_, registry_);
+  const absl::Status refused = compactor_->Start(log_.Channel());
+  EXPECT_TRUE(absl::IsInvalidArgument(refused));
+  EXPECT_THAT(std::string(refused.message()), ::testing::HasSubstr("no-endpoint"));
+}
+
 TEST_F(CompactorTest, AStopFinishesTheBatchAtHandAndReleasesTheLease) {
   settings_.batch_records = 1;
   Push({"a", "b", "c"});
@@ -327,6 +426,7 @@ TEST_F(CompactorTest, AFaultOfNoKnownStageIsRefused) {
 
 TEST_F(CompactorTest, MetricsFollowTheRulesOfNaming) {
   const Metrics metrics(registry_);
+  const EmbedderMetrics embedder_metrics(registry_, "e");
   EXPECT_THAT(server::LintMetrics(registry_, "compactor"), ::testing::IsEmpty());
 }
 
@@ -344,6 +444,7 @@ TEST_F(CompactorTest, TheReadmeHoldsEverySettingStageAndMetric) {
   for (const std::string_view stage : kStageNames)
     EXPECT_THAT(readme, ::testing::HasSubstr("`" + std::string(stage) + "`"));
   const Metrics metrics(registry_);
+  const EmbedderMetrics embedder_metrics(registry_, "e");
   for (const prometheus::MetricFamily& family : registry_.Collect()) {
     EXPECT_THAT(readme, ::testing::HasSubstr("`" + family.name + "`"));
   }

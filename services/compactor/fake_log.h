@@ -62,6 +62,7 @@ class FakeLog : public v1::LogService::Service, public v1::CompactionService::Se
   std::vector<v1::ReleaseRequest> releases;
   std::vector<std::string> collected;
   uint64_t renewals = 0;
+  uint64_t pulls = 0;
 
  private:
   grpc::Status Claim(grpc::ServerContext* context, const v1::ClaimRequest* request,
@@ -127,6 +128,8 @@ class FakeLog : public v1::LogService::Service, public v1::CompactionService::Se
   grpc::Status PullLogs(grpc::ServerContext* context, const v1::PullLogsRequest* request,
                         v1::PullLogsResponse* response) override {
     const MutexLock lock(mutex_);
+    ++pulls;
+    changed_.notify_all();
     for (const v1::Append& append : appends) {
       response->set_tail_seq_id(append.first_seq_id() + append.records_size() - 1);
       if (append.first_seq_id() > request->start_seq_id() && response->appends().empty())

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/client/client.h"
 #include "common/objects/object_store.h"
+#include "services/compactor/embed_scheduler.h"
 #include "services/compactor/fault.h"
 #include "services/compactor/lease.h"
 #include "services/compactor/metrics.h"
@@ -27,6 +28,7 @@ struct Workplace {
   Metrics& metrics;
   Faults& faults;
   const CompactorSettings& settings;
+  const EmbedSchedulers& embedders;
 };
 
 // A sign of life of one loop.

@@ -87,4 +87,42 @@ Metrics::Metrics(prometheus::Registry& registry)
       claim_failures(Counter(registry, "sluice_compactor_claim_failures_total",
                              "Claims that the log did not answer")) {}
 
+EmbedderMetrics::EmbedderMetrics(prometheus::Registry& registry, const std::string& embedder)
+    : call_tokens(
+          prometheus::BuildHistogram()
+              .Name("sluice_compactor_embed_call_tokens")
+              .Help("Tokens of one call to an embedder, estimated, padding included: how well "
+                    "batches are filled, beside the setting max_tokens")
+              .Register(registry)
+              .Add({{"embedder", embedder}},
+                   prometheus::Histogram::BucketBoundaries{64, 256, 1'024, 2'048, 4'096, 8'192,
+                                                           16'384, 32'768, 65'536, 262'144})),
+      busy_seconds(Counter(registry, "sluice_compactor_embed_busy_seconds_total",
+                           "Time in which at least one call to the embedder was under way; while "
+                           "texts wait, it should grow as fast as time",
+                           {{"embedder", embedder}})),
+      running_calls(prometheus::BuildGauge()
+                        .Name("sluice_compactor_embed_running_calls")
+                        .Help("Calls to the embedder under way")
+                        .Register(registry)
+                        .Add({{"embedder", embedder}})),
+      waiting_texts(prometheus::BuildGauge()
+                        .Name("sluice_compactor_embed_waiting_texts")
+                        .Help("Texts that wait for a call, those sent again included")
+                        .Register(registry)
+                        .Add({{"embedder", embedder}})) {
+  for (size_t i = 0; i < calls.size(); ++i) {
+    const std::string outcome =
+        i + 1 == calls.size() ? "ok" : std::string(embed::FaultName(static_cast<embed::Fault>(i)));
+    calls[i] = &Counter(registry, "sluice_compactor_embed_calls_total",
+                        "Calls to an embedder by how they ended: ok, or the class of the failure "
+                        "(common/embed/README.md); alert on anything but ok and overloaded",
+                        {{"embedder", embedder}, {"outcome", outcome}});
+  }
+}
+
+prometheus::Counter& EmbedderMetrics::CallsThat(const std::optional<embed::Failure>& failure) {
+  return *calls[failure ? static_cast<size_t>(failure->fault) : calls.size() - 1];
+}
+
 }  // namespace sluice::compactor

@@ -7,8 +7,12 @@
 #include <prometheus/histogram.h>
 #include <prometheus/registry.h>
 
+#include <array>
 #include <chrono>
+#include <optional>
+#include <string>
 
+#include "common/embed/embed_client.h"
 #include "services/compactor/failure.h"
 #include "sluice/v1/compaction.pb.h"
 
@@ -45,6 +49,20 @@ struct Metrics {
   prometheus::Counter& embedded;
   prometheus::Counter& garbage_objects;
   prometheus::Counter& claim_failures;
+};
+
+// What is measured of one embedder of the settings.
+struct EmbedderMetrics {
+  EmbedderMetrics(prometheus::Registry& registry, const std::string& embedder);
+
+  prometheus::Counter& CallsThat(const std::optional<embed::Failure>& failure);
+
+  // By fault; the last: of calls that succeeded.
+  std::array<prometheus::Counter*, 6> calls;
+  prometheus::Histogram& call_tokens;
+  prometheus::Counter& busy_seconds;
+  prometheus::Gauge& running_calls;
+  prometheus::Gauge& waiting_texts;
 };
 
 // Observes, at the end of the scope, how long it lasted.

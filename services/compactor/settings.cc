@@ -32,6 +32,12 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
                "Memory for id indexes of segments kept open between compactions");
   settings.Add("compactor.garbage_interval_ms", &garbage_interval_ms, 10'000, 10, 3'600'000,
                "Pause between looks at the log's list of objects to delete");
+  settings.Add("compactor.embed_patience_ms", &embed_patience_ms, 10'000, 0, 600'000,
+               "How long no call to an embedder may succeed until it is taken to be down: the "
+               "collections that wait for it are released then, and tried again later");
+  settings.AddNamed("compactor.embedders", &embedders,
+                    "An embedding model that is served elsewhere; NAME is what collections give as "
+                    "their embedder's kind");
   settings.Add("compactor.fault", &fault, "",
                "For tests: kill:STAGE or stop:STAGE ends or stops the process at that stage "
                "(README.md lists them)");

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
+#include "common/embed/settings.h"
 #include "common/server/settings.h"
 
 namespace sluice::compactor {
@@ -20,6 +22,8 @@ struct CompactorSettings {
   uint64_t batch_records = 0;
   uint64_t cache_bytes = 0;
   uint64_t garbage_interval_ms = 0;
+  uint64_t embed_patience_ms = 0;
+  std::map<std::string, embed::EmbedderSettings> embedders;
   std::string fault;
 
   void Declare(server::Settings& settings, std::string default_log_address);

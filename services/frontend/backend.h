@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/embed/embedder.h"
 #include "common/objects/object_store.h"
 #include "services/frontend/byte_budget.h"
 #include "services/frontend/executor.h"
@@ -33,7 +34,8 @@ struct BackendOptions {
 
 struct Backend {
   Backend(const std::shared_ptr<grpc::Channel>& log, ObjectStore objects,
-          const BackendOptions& backend_options, Metrics& frontend_metrics)
+          embed::Embedders query_embedders, const BackendOptions& backend_options,
+          Metrics& frontend_metrics)
       : options(backend_options),
         metrics(frontend_metrics),
         catalog(v1::CatalogService::NewStub(log)),
@@ -43,7 +45,8 @@ struct Backend {
         executor(options.read_threads),
         views(log, std::move(objects),
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
-              metrics) {}
+              metrics),
+        embedders(std::move(query_embedders)) {}
 
   // For a call made on behalf of `caller`: ends when that ends, and carries on its trace.
   std::unique_ptr<grpc::ClientContext> ContextFor(const grpc::CallbackServerContext& caller) const;
@@ -63,6 +66,8 @@ struct Backend {
   std::atomic<uint64_t> pending_reads = 0;
   Executor executor;
   ViewCache views;
+  // Of the texts of queries.
+  const embed::Embedders embedders;
 };
 
 }  // namespace sluice::frontend

@@ -12,11 +12,13 @@
 #include <latch>
 #include <sstream>
 
+#include "common/embed/hashing_embedder.h"
 #include "common/errors/errors.h"
 #include "common/server/metrics.h"
 #include "services/frontend/fake_log.h"
 #include "sluice/v1/catalog.grpc.pb.h"
 #include "sluice/v1/frontend.grpc.pb.h"
+#include "tests/embedder/embedder_server.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::frontend {
@@ -44,7 +46,8 @@ class FakeCatalog final : public v1::CatalogService::Service {
 
 class FrontendTest : public ::testing::Test {
  protected:
-  FrontendTest() {
+  explicit FrontendTest(uint32_t dimension = 3, const std::string& embedder = "hashing")
+      : collection_(&objects_, dimension, embedder) {
     grpc::ServerBuilder builder;
     int port = 0;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
@@ -118,7 +121,7 @@ class FrontendTest : public ::testing::Test {
 
   testing::TempFolder folder_;
   ObjectStore objects_ = *ObjectStore::Open(folder_.path());
-  FakeCollection collection_{&objects_, 3, "hashing"};
+  FakeCollection collection_;
   FakeLogService log_{&collection_};
   FakeCatalog catalog_{collection_.id().ToString()};
   std::unique_ptr<grpc::Server> log_server_;
@@ -331,6 +334,81 @@ TEST_F(FrontendTest, NeedsTheAddressOfALog) {
   const auto server =
       server::Server::Start("sluice-frontend", server_settings_, registry_, {frontend_.get()});
   EXPECT_THAT(std::string(server.status().message()), HasSubstr("frontend.log_address"));
+}
+
+// A collection whose embedder is a server.
+class QueryByTextTest : public FrontendTest {
+ protected:
+  static constexpr uint32_t kDimension = 32;
+
+  QueryByTextTest() : FrontendTest(kDimension, "served") {
+    server::Settings declared;
+    settings_.embedders["served"].Declare(declared, "frontend.embedders.served");
+    settings_.embedders["served"].endpoints = embedder_.grpc_address();
+    settings_.embedders["served"].deadline_ms = 5'000;
+  }
+
+  absl::StatusOr<v1::QueryResponse> Query(const std::string& text) {
+    v1::QueryRequest request;
+    request.mutable_collection()->set_name("notes");
+    request.set_text(text);
+    grpc::ClientContext context;
+    v1::QueryResponse response;
+    const grpc::Status status = stub_->Query(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status, context);
+    return response;
+  }
+  Reason ReasonOfQuery(const std::string& text) {
+    const absl::Status status = Query(text).status();
+    EXPECT_EQ(ErrorMetadata(status, "embedder"), "served") << status;
+    return ReasonOf(status).value_or(Reason::INVALID_REQUEST);
+  }
+
+  sluice::testing::EmbedderServer embedder_;
+};
+
+TEST_F(QueryByTextTest, TheTextIsEmbeddedByTheCollectionsEmbedder) {
+  const HashingEmbedder same(kDimension);
+  for (const char* text : {"a game of chess", "a database"}) {
+    v1::OperationRecord record;
+    record.set_id(text);
+    record.set_operation(v1::OPERATION_ADD);
+    SetVector(same.Embed(text), record.mutable_vector());
+    collection_.Push(record);
+  }
+  Start();
+  const auto response = Query("a game of chess");
+  ASSERT_TRUE(response.ok()) << response.status();
+  ASSERT_EQ(response->hits_size(), 2);
+  EXPECT_EQ(response->hits(0).row().id(), "a game of chess");
+  EXPECT_FLOAT_EQ(response->hits(0).distance(), 0);
+  EXPECT_EQ(embedder_.embedded(), std::vector<std::string>{"a game of chess"});
+}
+
+TEST_F(QueryByTextTest, WhatTheEmbedderSaysIsSaid) {
+  Start();
+  ASSERT_TRUE(Query("fine").ok());
+  EXPECT_EQ(ReasonOfQuery(std::string("a ") + sluice::testing::kRefusedMark), Reason::TEXT_REFUSED);
+  sluice::testing::Behaviour behaviour;
+  behaviour.wrong = sluice::testing::Behaviour::Wrong::kUnavailable;
+  embedder_.Set(behaviour);
+  const absl::Status away = Query("text").status();
+  EXPECT_EQ(ReasonOf(away), Reason::EMBEDDER_UNAVAILABLE) << away;
+  EXPECT_TRUE(RetryAfter(away));
+}
+
+TEST_F(QueryByTextTest, AModelOfAnotherDimensionIsAMisfit) {
+  sluice::testing::Behaviour behaviour;
+  behaviour.dimension = 16;
+  embedder_.Set(behaviour);
+  Start();
+  EXPECT_EQ(ReasonOfQuery("text"), Reason::EMBEDDER_MISFIT);
+}
+
+TEST_F(QueryByTextTest, AnEmbedderThatThisFrontendDoesNotHaveIsNamed) {
+  settings_.embedders.clear();
+  Start();
+  EXPECT_EQ(ReasonOfQuery("text"), Reason::UNKNOWN_EMBEDDER);
 }
 
 TEST_F(FrontendTest, TheReadmeHoldsEverySettingAndMetric) {

@@ -73,8 +73,14 @@ Metrics::Metrics(prometheus::Registry& registry)
                             "in memory")),
       cached_bytes(AddGauge(registry, "sluice_frontend_cached_bytes",
                             "Estimated memory of the views: tails and id indexes")),
-      tail_records(AddGauge(registry, "sluice_frontend_tail_records",
-                            "Records in the tails of the views")) {}
+      tail_records(
+          AddGauge(registry, "sluice_frontend_tail_records", "Records in the tails of the views")),
+      embed_seconds(BuildHistogram()
+                        .Name("sluice_frontend_embed_seconds")
+                        .Help("Embedding the text of a query by an embedder elsewhere, failures "
+                              "included")
+                        .Register(registry)
+                        .Add({}, server::LatencyBuckets())) {}
 
 void Metrics::Answered(const std::string& call, grpc::StatusCode code,
                        std::chrono::steady_clock::duration took) {

@@ -39,6 +39,7 @@ class Metrics {
   prometheus::Gauge& cached_views;
   prometheus::Gauge& cached_bytes;
   prometheus::Gauge& tail_records;
+  prometheus::Histogram& embed_seconds;
 };
 
 }  // namespace sluice::frontend

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/embed/embed_client.h"
 #include "common/embed/hashing_embedder.h"
 #include "common/record/limits.h"
 #include "services/frontend/reads.h"
@@ -46,10 +47,8 @@ absl::Status CheckVector(const v1::Vector& vector) {
 
 absl::StatusOr<std::vector<float>> VectorOfQuery(const View& view,
                                                  const v1::QueryRequest& request) {
-  if (request.has_text() && view.embedder().kind() != "hashing") {
-    return MakeError(Reason::NO_EMBEDDER, view.embedder().kind().empty()
-                                              ? "the collection has no embedder: query by vector"
-                                              : "the collection's embedder is not known here");
+  if (request.has_text() && view.embedder().kind() != embed::kHashing) {
+    return MakeError(Reason::NO_EMBEDDER, "the collection has no embedder: query by vector");
   }
   if (view.dimension() == 0) {
     return MakeError(Reason::NO_DIMENSION,
@@ -163,6 +162,11 @@ absl::Status Check(const v1::QueryRequest& request) {
 
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request) {
   SLUICE_ASSIGN_OR_RETURN(const std::vector<float> query, VectorOfQuery(view, request));
+  return Answer(view, request, query);
+}
+
+absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
+                                         std::span<const float> query) {
   const size_t k = request.limit() == 0 ? kDefaultHits : request.limit();
   std::vector<Candidate> nearest = Nearest(view, query, k);
   v1::QueryResponse response;

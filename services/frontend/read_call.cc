@@ -1,9 +1,13 @@
 #include "services/frontend/read_call.h"
 
+#include <algorithm>
+#include <chrono>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "common/errors/errors.h"
+#include "services/frontend/query_text.h"
 #include "services/frontend/resolve.h"
 
 namespace sluice::frontend {
@@ -32,9 +36,28 @@ void ReadCall::Run() {
                            if (given_up().stop_requested()) {
                              return Fail(absl::CancelledError("the caller gave up"));
                            }
-                           AnswerFrom(**view);
+                           AnswerFrom(*std::move(view));
                          });
   });
+}
+
+template <>
+void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
+  if (!NeedsEmbedder(*view, request_)) return Answer(frontend::Answer(*view, request_));
+  const auto since = std::chrono::steady_clock::now();
+  const auto left =
+      std::max(std::chrono::milliseconds(1),
+               std::chrono::ceil<std::chrono::milliseconds>(
+                   backend().DeadlineOf(*exchange().context) - std::chrono::system_clock::now()));
+  EmbedText(backend().embedders, *view, request_.text(), left,
+            [this, view, since](absl::StatusOr<std::vector<float>> vector) {
+              backend().metrics.embed_seconds.Observe(
+                  std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
+              if (!vector.ok()) return Fail(vector.status());
+              backend().executor.Post([this, view, vector = *std::move(vector)] {
+                Answer(frontend::Answer(*view, request_, vector));
+              });
+            });
 }
 
 }  // namespace sluice::frontend

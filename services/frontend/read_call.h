@@ -24,7 +24,7 @@ class ReadCall : public Call {
   virtual const v1::CollectionRef& collection() const = 0;
   virtual const v1::ReadLevel& level() const = 0;
   // Answers with Succeed or Fail.
-  virtual void AnswerFrom(const View& view) = 0;
+  virtual void AnswerFrom(ViewCache::ViewPtr view) = 0;
 
  private:
   void Run() final;
@@ -42,13 +42,18 @@ class ReadCallOf final : public ReadCall {
   }
   const v1::CollectionRef& collection() const override { return request_.collection(); }
   const v1::ReadLevel& level() const override { return request_.level(); }
-  void AnswerFrom(const View& view) override {
-    const auto response = frontend::Answer(view, request_);
+  void AnswerFrom(ViewCache::ViewPtr view) override { Answer(frontend::Answer(*view, request_)); }
+  template <class Response>
+  void Answer(const absl::StatusOr<Response>& response) {
     if (!response.ok()) return Fail(response.status());
     Succeed(*response);
   }
 
   Request request_;
 };
+
+// A text may have to be embedded elsewhere first.
+template <>
+void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view);
 
 }  // namespace sluice::frontend

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -30,7 +31,11 @@ absl::Status Check(const v1::QueryRequest& request);
 
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request);
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
-// Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER.
+// Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER. Not for
+// texts that need an embedder elsewhere (query_text.h).
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request);
+// The same for what the request asks with this vector, of the collection's dimension.
+absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
+                                         std::span<const float> query);
 
 }  // namespace sluice::frontend

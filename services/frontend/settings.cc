@@ -23,6 +23,9 @@ void FrontendSettings::Declare(server::Settings& settings, std::string default_l
   settings.Add("frontend.view.max_bytes", &max_view_bytes, 256 << 20, 1 << 20, uint64_t{1} << 40,
                "Memory for the tails and id indexes of collections in use, and the longest tail "
                "that can be read over; as much again may be arriving from the log");
+  settings.AddNamed("frontend.embedders", &embedders,
+                    "An embedding model that is served elsewhere, for the texts of queries; NAME "
+                    "is what collections give as their embedder's kind");
 }
 
 }  // namespace sluice::frontend

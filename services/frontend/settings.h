@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
+#include "common/embed/settings.h"
 #include "common/server/settings.h"
 
 namespace sluice::frontend {
@@ -16,6 +18,7 @@ struct FrontendSettings {
   uint64_t max_pending_reads = 0;
   uint64_t max_pending_write_bytes = 0;
   uint64_t max_view_bytes = 0;
+  std::map<std::string, embed::EmbedderSettings> embedders;
 
   void Declare(server::Settings& settings, std::string default_log_address);
 };

@@ -124,6 +124,49 @@ TEST_F(CatalogTest, TheHashingEmbedderHas384Dimensions) {
   EXPECT_EQ(Describe(created->collection().id())->dimension(), 384u);
 }
 
+v1::CreateCollectionRequest WithEmbedder(const std::string& name) {
+  auto request = Named(name);
+  request.mutable_schema()->set_dimension(768);
+  v1::Embedder& embedder = *request.mutable_schema()->mutable_embedder();
+  embedder.set_kind("e5-base");
+  embedder.set_model("intfloat/e5-base");
+  embedder.set_document_prefix("passage: ");
+  embedder.set_query_prefix("query: ");
+  return request;
+}
+
+TEST_F(CatalogTest, AnEmbedderElsewhereIsKeptAsGivenAndIsPartOfTheSchema) {
+  const auto created = Create(WithEmbedder("docs"));
+  ASSERT_TRUE(created.ok()) << created.status();
+  EXPECT_EQ(Text(created->collection().schema().embedder()),
+            Text(WithEmbedder("docs").schema().embedder()));
+  auto other = WithEmbedder("docs");
+  other.set_get_or_create(true);
+  EXPECT_TRUE(Create(other).ok());
+  other.mutable_schema()->mutable_embedder()->set_query_prefix("");
+  ExpectRefused(Create(other).status(), Reason::SCHEMA_MISMATCH);
+}
+
+TEST_F(CatalogTest, AnEmbedderElsewhereNeedsItsDimensionAndHashingHasNoModel) {
+  auto request = WithEmbedder("a");
+  request.mutable_schema()->set_dimension(0);
+  ExpectFieldRefused(request, "schema.dimension");
+  request = WithEmbedder("a");
+  request.mutable_schema()->mutable_embedder()->set_model(std::string(257, 'x'));
+  ExpectFieldRefused(request, "schema.embedder.model");
+  request = WithEmbedder("a");
+  request.mutable_schema()->mutable_embedder()->set_document_prefix(std::string(1025, 'x'));
+  ExpectFieldRefused(request, "schema.embedder.document_prefix");
+  for (const char* kind : {"", "hashing"}) {
+    request = WithEmbedder("a");
+    request.mutable_schema()->mutable_embedder()->set_kind(kind);
+    ExpectFieldRefused(request, "schema.embedder.model");
+    request.mutable_schema()->mutable_embedder()->clear_model();
+    request.mutable_schema()->mutable_embedder()->clear_document_prefix();
+    ExpectFieldRefused(request, "schema.embedder.query_prefix");
+  }
+}
+
 TEST_F(CatalogTest, BadNamesAreRefused) {
   ExpectFieldRefused(Named(""), "name");
   ExpectFieldRefused(Named("a b"), "name");
@@ -145,7 +188,9 @@ TEST_F(CatalogTest, BadSchemasAndSettingsAreRefused) {
   request.mutable_schema()->set_metric(static_cast<v1::Metric>(9));
   ExpectFieldRefused(request, "schema.metric");
   request = Named("a");
-  request.mutable_schema()->mutable_embedder()->set_kind("magic");
+  request.mutable_schema()->mutable_embedder()->set_kind("No Name");
+  ExpectFieldRefused(request, "schema.embedder.kind");
+  request.mutable_schema()->mutable_embedder()->set_kind(std::string(65, 'x'));
   ExpectFieldRefused(request, "schema.embedder.kind");
   request = Named("a");
   request.mutable_settings()->mutable_compaction()->set_max_bytes(1);

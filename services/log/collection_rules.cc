@@ -18,9 +18,43 @@ constexpr size_t kMaxNameBytes = 512;
 constexpr uint32_t kHashingDimension = 384;
 // A hundred years.
 constexpr uint64_t kMaxRetentionAgeMs = 3'153'600'000'000;
+constexpr std::string_view kHashing = "hashing";
+constexpr size_t kMaxKindBytes = 64;
+constexpr size_t kMaxModelBytes = 256;
+constexpr size_t kMaxPrefixBytes = 1024;
 
 bool IsNameCharacter(char c) {
   return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '.' || c == '_' || c == '-';
+}
+
+bool IsKindCharacter(char c) {
+  return absl::ascii_islower(static_cast<unsigned char>(c)) ||
+         absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '-';
+}
+
+absl::Status CheckEmbedder(const v1::Embedder& embedder, uint32_t dimension) {
+  const std::string& kind = embedder.kind();
+  if (kind.size() > kMaxKindBytes || !std::all_of(kind.begin(), kind.end(), IsKindCharacter)) {
+    return InvalidField("schema.embedder.kind",
+                        "not up to 64 lower-case letters, digits and hyphens");
+  }
+  const bool is_external = !kind.empty() && kind != kHashing;
+  const auto check = [&](std::string_view field, const std::string& value, size_t max) {
+    if (!is_external && !value.empty()) {
+      return InvalidField(field, "only with an embedder other than \"hashing\"");
+    }
+    return value.size() <= max ? absl::OkStatus()
+                               : InvalidField(field, absl::StrCat("longer than ", max, " bytes"));
+  };
+  SLUICE_RETURN_IF_ERROR(check("schema.embedder.model", embedder.model(), kMaxModelBytes));
+  SLUICE_RETURN_IF_ERROR(
+      check("schema.embedder.document_prefix", embedder.document_prefix(), kMaxPrefixBytes));
+  SLUICE_RETURN_IF_ERROR(
+      check("schema.embedder.query_prefix", embedder.query_prefix(), kMaxPrefixBytes));
+  if (is_external && dimension == 0) {
+    return InvalidField("schema.dimension", "required with this embedder: that of its model");
+  }
+  return absl::OkStatus();
 }
 
 // `value`, or `otherwise` if it is 0.
@@ -69,14 +103,11 @@ absl::StatusOr<v1::CollectionSchema> CheckSchema(const v1::CollectionSchema& sch
   }
   if (!v1::Metric_IsValid(schema.metric())) return InvalidField("schema.metric", "unknown");
   if (schema.metric() == v1::METRIC_UNSPECIFIED) checked.set_metric(v1::METRIC_COSINE);
-  const std::string& embedder = schema.embedder().kind();
-  if (schema.log_only() && !embedder.empty()) {
+  if (schema.log_only() && !schema.embedder().kind().empty()) {
     return InvalidField("schema.embedder.kind", "a log_only collection has none");
   }
-  if (!embedder.empty() && embedder != "hashing") {
-    return InvalidField("schema.embedder.kind", "neither empty nor \"hashing\"");
-  }
-  if (embedder.empty()) {
+  SLUICE_RETURN_IF_ERROR(CheckEmbedder(schema.embedder(), schema.dimension()));
+  if (schema.embedder().kind().empty()) {
     checked.clear_embedder();
   } else if (schema.dimension() == 0) {
     checked.set_dimension(kHashingDimension);

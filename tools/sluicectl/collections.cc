@@ -106,7 +106,13 @@ absl::Status CreateCollection(Session& session, const CreateArguments& arguments
   v1::Metric_Parse(absl::StrCat("METRIC_", absl::AsciiStrToUpper(arguments.metric)), &metric);
   schema.set_metric(metric);
   schema.set_log_only(arguments.log_only);
-  if (arguments.embedder != "none") schema.mutable_embedder()->set_kind(arguments.embedder);
+  if (arguments.embedder != "none") {
+    v1::Embedder& embedder = *schema.mutable_embedder();
+    embedder.set_kind(arguments.embedder);
+    embedder.set_model(arguments.model);
+    embedder.set_document_prefix(arguments.document_prefix);
+    embedder.set_query_prefix(arguments.query_prefix);
+  }
   SetSettings(arguments.settings, request.mutable_settings());
   request.set_get_or_create(arguments.get_or_create);
 

@@ -27,6 +27,9 @@ struct CreateArguments {
   std::string metric = "cosine";
   std::string embedder = "none";
   bool log_only = false;
+  std::string model;
+  std::string document_prefix;
+  std::string query_prefix;
   bool get_or_create = false;
   SettingsArguments settings;
 };

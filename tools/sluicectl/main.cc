@@ -93,13 +93,20 @@ class CommandLine {
                                [this](Session& s) { return CreateCollection(s, create_); });
     create->add_option("name", create_.name, "Its name")->required();
     create->add_option("--dimension", create_.dimension,
-                       "Of its vectors; 0: the first vector decides (with an embedder: 384)");
+                       "Of its vectors; 0: the first vector decides (with hashing: 384). Required "
+                       "with another embedder");
     create->add_option("--metric", create_.metric)
         ->check(CLI::IsMember({"l2", "cosine", "ip"}))
         ->capture_default_str();
-    create->add_option("--embedder", create_.embedder, "Makes vectors of documents")
-        ->check(CLI::IsMember({"none", "hashing"}))
+    create
+        ->add_option("--embedder", create_.embedder,
+                     "Makes vectors of documents: none, hashing (built in, lexical), or NAME of "
+                     "embedders.NAME in the settings of compactors and frontends")
         ->capture_default_str();
+    create->add_option("--model", create_.model, "What the embedder's servers call the model");
+    create->add_option("--document-prefix", create_.document_prefix,
+                       "Put before each document that is embedded");
+    create->add_option("--query-prefix", create_.query_prefix, "Put before each text of a query");
     create->add_flag("--get-or-create", create_.get_or_create,
                      "Succeed if it exists with the same schema");
     create->add_flag("--log-only", create_.log_only,
