@@ -41,6 +41,16 @@ class CatalogTest : public ServiceTest {
     request.set_name(name);
     return request;
   }
+  static v1::CreateCollectionRequest WithEmbedder(const std::string& name) {
+    auto request = Named(name);
+    request.mutable_schema()->set_dimension(768);
+    v1::Embedder& embedder = *request.mutable_schema()->mutable_embedder();
+    embedder.set_kind("e5-base");
+    embedder.set_model("intfloat/e5-base");
+    embedder.set_document_prefix("passage: ");
+    embedder.set_query_prefix("query: ");
+    return request;
+  }
   // Refused for `field`, and nothing is created.
   void ExpectFieldRefused(const v1::CreateCollectionRequest& request, const std::string& field) {
     const auto response = Create(request);
@@ -122,17 +132,6 @@ TEST_F(CatalogTest, TheHashingEmbedderHas384Dimensions) {
   ASSERT_TRUE(created.ok()) << created.status();
   EXPECT_EQ(created->collection().schema().dimension(), 384u);
   EXPECT_EQ(Describe(created->collection().id())->dimension(), 384u);
-}
-
-v1::CreateCollectionRequest WithEmbedder(const std::string& name) {
-  auto request = Named(name);
-  request.mutable_schema()->set_dimension(768);
-  v1::Embedder& embedder = *request.mutable_schema()->mutable_embedder();
-  embedder.set_kind("e5-base");
-  embedder.set_model("intfloat/e5-base");
-  embedder.set_document_prefix("passage: ");
-  embedder.set_query_prefix("query: ");
-  return request;
 }
 
 TEST_F(CatalogTest, AnEmbedderElsewhereIsKeptAsGivenAndIsPartOfTheSchema) {
