@@ -101,7 +101,8 @@ TEST_F(CatalogTest, TheHashingEmbedderHas384Dimensions) {
 }
 
 v1::CreateCollectionRequest WithEmbedder(const std::string& name) {
-  auto request = Named(name);
+  v1::CreateCollectionRequest request;
+  request.set_name(name);
   request.mutable_schema()->set_dimension(768);
   v1::Embedder& embedder = *request.mutable_schema()->mutable_embedder();
   embedder.set_kind("e5-base");

@@ -56,15 +56,22 @@ std::string DedupeKeyAt(int64_t unix_millis) {
   return key;
 }
 
-std::string SegmentKey(const CollectionId& collection, SeqId up_to) {
-  std::string key = WithId(RowType::kSegment, collection.view(), 8);
+std::string SegmentKey(const CollectionId& collection, SeqId up_to, uint64_t fill) {
+  std::string key = WithId(RowType::kSegment, collection.view(), 16);
   PutBigEndian64(&key, up_to.value);
+  if (fill != 0) PutBigEndian64(&key, fill);
   return key;
 }
 
 std::string TokenKey(const CollectionId& collection, LeaseToken token) {
   std::string key = WithId(RowType::kToken, collection.view(), 8);
   PutBigEndian64(&key, token.value);
+  return key;
+}
+
+std::string MissingKey(const CollectionId& collection, std::string_view id_hash) {
+  std::string key = WithId(RowType::kMissing, collection.view(), 16);
+  key.append(id_hash);
   return key;
 }
 
@@ -165,6 +172,7 @@ std::optional<CollectionId> CollectionOfKey(std::string_view key) {
     case RowType::kAppend:
     case RowType::kSegment:
     case RowType::kToken:
+    case RowType::kMissing:
     case RowType::kCollection:
       return CollectionId(Uuid::FromBytes(key.substr(1, kUuidBytes)));
     default:

@@ -8,8 +8,9 @@
 //   L collection                    pb::LogState                   log machine
 //   A collection lastSeqId          append (append.h)              Push, once; dropped by the trim filter
 //   R requestId                     pb::DedupeState                Push, once; deleted past the horizon
-//   S collection upToSeqId          v1::SegmentInfo                Commit; deleted by Commit(merge), CollectGarbage
+//   S collection upToSeqId fill?    v1::SegmentInfo                Commit; deleted by Commit(merge), CollectGarbage
 //   T collection token              pb::TokenState                 Claim, Commit, Release; deleted by CollectGarbage
+//   V collection idHash             v1::MissingVector              Commit, RetryMissing; deleted by Commit, DropMissing, CollectGarbage
 //   D kind dueTime collection       (empty)                        log machine, with L, in the same batch
 //   G dueTime collection what token number
 //                                   v1::GarbageEntry, without its key
@@ -19,7 +20,8 @@
 // clang-format on
 //
 // A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output has
-// the name of its last input.
+// the name of its last input. Of those that end at the same SeqId (SegmentInfo.fill) all but the
+// first have their number in the name.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +40,7 @@ enum class RowType : char {
   kDedupe = 'R',
   kSegment = 'S',
   kToken = 'T',
+  kMissing = 'V',
   kDue = 'D',
   kGarbage = 'G',
   kCollection = 'C',
@@ -78,15 +81,17 @@ std::string AppendKey(const CollectionId& collection, SeqId last);
 std::string DedupeKey(const RequestId& request_id);
 // Sorts before every request id of this time and after those of earlier ones.
 std::string DedupeKeyAt(int64_t unix_millis);
-std::string SegmentKey(const CollectionId& collection, SeqId up_to);
+std::string SegmentKey(const CollectionId& collection, SeqId up_to, uint64_t fill = 0);
 std::string TokenKey(const CollectionId& collection, LeaseToken token);
+// `id_hash`: 16 bytes.
+std::string MissingKey(const CollectionId& collection, std::string_view id_hash);
 std::string EncodeDueKey(const DueKey& key);
 std::string EncodeGarbageKey(const GarbageKey& key);
 std::string CollectionKey(const CollectionId& collection);
 std::string NameKey(std::string_view tenant, std::string_view database, std::string_view name);
 
-// All rows of a type; of a type and a collection (A, S, T); of a kind (D). `PrefixEnd` is the first
-// key after all that begin with `prefix`.
+// All rows of a type; of a type and a collection (A, S, T, V); of a kind (D). `PrefixEnd` is the
+// first key after all that begin with `prefix`.
 std::string TypePrefix(RowType type);
 std::string CollectionPrefix(RowType type, const CollectionId& collection);
 std::string DuePrefix(DueKind kind);
@@ -102,7 +107,7 @@ struct AppendKeyParts {
 std::optional<AppendKeyParts> DecodeAppendKey(std::string_view key);
 std::optional<DueKey> DecodeDueKey(std::string_view key);
 std::optional<GarbageKey> DecodeGarbageKey(std::string_view key);
-// Of a key with a collection right after its type byte: L, A, S, T, C.
+// Of a key with a collection right after its type byte: L, A, S, T, V, C.
 std::optional<CollectionId> CollectionOfKey(std::string_view key);
 
 }  // namespace sluice::log

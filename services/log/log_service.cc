@@ -95,6 +95,8 @@ absl::Status Describe(const Shard& shard, const CollectionId& collection,
   response->set_failures(log.failures());
   response->set_last_failure(log.last_failure());
   response->set_garbage_objects(log.garbage_objects());
+  response->set_missing_vectors(log.missing_vectors());
+  response->set_owed_vectors(log.owed_vectors());
   return absl::OkStatus();
 }
 
