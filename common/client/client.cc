@@ -282,6 +282,24 @@ absl::StatusOr<v1::ListGarbageResponse> Compaction::ListGarbage(
               request);
 }
 
+absl::StatusOr<v1::ListMissingVectorsResponse> Compaction::ListMissingVectors(
+    const v1::ListMissingVectorsRequest& request) {
+  return Call(stub_, options_, Effect::kRead,
+              &v1::CompactionService::Stub::async::ListMissingVectors, request);
+}
+
+absl::Status Compaction::RetryMissingVectors(const v1::RetryMissingVectorsRequest& request) {
+  return Call(stub_, options_, Effect::kWrite,
+              &v1::CompactionService::Stub::async::RetryMissingVectors, request)
+      .status();
+}
+
+absl::Status Compaction::DropMissingVectors(const v1::DropMissingVectorsRequest& request) {
+  return Call(stub_, options_, Effect::kWrite,
+              &v1::CompactionService::Stub::async::DropMissingVectors, request)
+      .status();
+}
+
 absl::Status Compaction::CollectGarbage(const v1::CollectGarbageRequest& request) {
   return Call(stub_, options_, Effect::kWrite, &v1::CompactionService::Stub::async::CollectGarbage,
               request)

@@ -124,6 +124,10 @@ class Compaction {
   absl::Status Release(const v1::ReleaseRequest& request);
   absl::StatusOr<v1::ListGarbageResponse> ListGarbage(const v1::ListGarbageRequest& request);
   absl::Status CollectGarbage(const v1::CollectGarbageRequest& request);
+  absl::StatusOr<v1::ListMissingVectorsResponse> ListMissingVectors(
+      const v1::ListMissingVectorsRequest& request);
+  absl::Status RetryMissingVectors(const v1::RetryMissingVectorsRequest& request);
+  absl::Status DropMissingVectors(const v1::DropMissingVectorsRequest& request);
 
  private:
   std::shared_ptr<v1::CompactionService::Stub> stub_;

@@ -1,4 +1,4 @@
-"""Reads a kustomize base and says where it asks for what the binaries do not accept: flags, settings, ports, probes, metric paths, folders.
+"""Reads a kustomize base or overlay and says where it asks for what the binaries do not accept: flags, settings, ports, probes, metric paths, folders.
 
 Settings come from `--print-config` of the real binaries with the real configuration files; probe and metric paths are fetched from them.
 """
@@ -17,12 +17,15 @@ PODS = {"StatefulSet", "Deployment"}
 
 
 class Base:
-    """The manifests and configuration files of one folder."""
+    """The manifests and configuration files of one folder, and of those that it builds on."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
         self.kustomization = self._load("kustomization.yaml")[0]
-        self.objects = [o for name in self.kustomization.get("resources", []) for o in self._load(name)]
+        resources = self.kustomization.get("resources", [])
+        self.bases = [Base(self.folder / name) for name in resources if (self.folder / name).is_dir()]
+        self.objects = [o for base in self.bases for o in base.objects]
+        self.objects += [o for name in resources if not (self.folder / name).is_dir() for o in self._load(name)]
 
     def _load(self, name):
         with open(self.folder / name, encoding="utf-8") as file:
@@ -43,7 +46,13 @@ class Base:
                 name, _, path = entry.rpartition("=")
                 if (name or os.path.basename(path)) == key and (self.folder / path).is_file():
                     return self.folder / path
-        return None
+        found = (base.config_file(config_map, key) for base in self.bases)
+        return next((file for file in found if file), None)
+
+    def replaces_nothing(self):
+        below = {g["name"] for base in self.bases for g in base.kustomization.get("configMapGenerator", [])}
+        return [g["name"] for g in self.kustomization.get("configMapGenerator", [])
+                if g.get("behavior") in ("replace", "merge") and g["name"] not in below]
 
     def unlisted(self):
         """Manifests that lie in the folder and that kustomize would not apply."""
@@ -51,11 +60,17 @@ class Base:
         return sorted(p.name for p in self.folder.glob("*.yaml") if p.name not in known)
 
 
+def is_ours(manifest):
+    """Whether a workload runs a program of Sluice; else it serves a model."""
+    return "command" in manifest["spec"]["template"]["spec"]["containers"][0]
+
+
 def check(folder, binaries):
     """A list of complaints; empty if the binaries accept all that the manifests ask for."""
     base = Base(folder)
     complaints = [f"{name}: is not among the resources of kustomization.yaml" for name in base.unlisted()]
-    workloads = [Workload(base, o, binaries) for o in base.of_kind(*PODS)]
+    complaints += [f"ConfigMap {name}: is not in the base that it replaces it of" for name in base.replaces_nothing()]
+    workloads = [(Workload if is_ours(o) else Embedder)(base, o, binaries) for o in base.of_kind(*PODS)]
     for workload in workloads:
         complaints += [f"{workload.name}: {c}" for c in workload.check()]
     for service in base.of_kind("Service"):
@@ -87,7 +102,7 @@ class Workload:
         self.name = f"{manifest['kind']} {manifest['metadata']['name']}"
         self.pod = manifest["spec"]["template"]
         (self.container,) = self.pod["spec"]["containers"]
-        self.binary = pathlib.Path(binaries) / self.container["command"][0]
+        self.binary = pathlib.Path(binaries) / self.container.get("command", [""])[0]
         self.ports = {p["name"]: p["containerPort"] for p in self.container["ports"]}
         self.volumes = {v["name"]: v for v in self.pod["spec"].get("volumes", [])}
         self.claims = {c["metadata"]["name"] for c in manifest["spec"].get("volumeClaimTemplates", [])}
@@ -195,9 +210,7 @@ class Workload:
 
     def check_addresses(self, workloads):
         """Other services are named as a Service with the port that they listen on."""
-        for name, value in self.config.items():
-            if not name.endswith("_address") or name.startswith("server."):
-                continue
+        for name, value in self.others():
             match = re.fullmatch(r"dns:///([a-z0-9-]+):(\d+)", value)
             if not match:
                 yield f"{name} {value} is not dns:///SERVICE:PORT"
@@ -206,6 +219,14 @@ class Workload:
             ports = {p["name"]: p["port"] for p in service["spec"]["ports"]} if service else {}
             if ports.get("grpc") != int(match[2]):
                 yield f"{name} {value} is not the grpc port of a Service"
+
+    def others(self):
+        """Settings that name another service, with each name."""
+        for name, value in self.config.items():
+            if name.endswith("_address") and not name.startswith("server."):
+                yield name, value
+            if name.endswith(".endpoints"):
+                yield from ((name, endpoint.strip()) for endpoint in value.split(","))
 
     def run(self, *arguments):
         return subprocess.run(self.command() + list(arguments), env=self.environment(), capture_output=True, text=True,
@@ -238,6 +259,45 @@ class Workload:
     def environment(self):
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SLUICE_")}
         return {**inherited, **{e["name"]: e["value"] for e in self.container.get("env", []) if "value" in e}}
+
+
+class Embedder(Workload):
+    """A Deployment of a server of a model, which is none of our programs: what can be said without it."""
+
+    def check(self):
+        yield from self.check_identity()
+        yield from self.check_security()
+        yield from self.check_volumes()
+        yield from self.check_gpu()
+        yield from self.check_start()
+
+    def check_gpu(self):
+        if self.container["resources"].get("limits", {}).get("nvidia.com/gpu") != 1:
+            yield "is not limited to one nvidia.com/gpu"
+        tolerated = [t for t in self.pod["spec"].get("tolerations", []) if t.get("key") == "nvidia.com/gpu"]
+        if not any(t.get("operator") == "Exists" or t.get("value") for t in tolerated):
+            yield "does not tolerate the taint of GPU nodes"
+        if not any(label.startswith("nvidia.com/gpu") for label in self.pod["spec"].get("nodeSelector", {})):
+            yield "is not bound to GPU nodes"
+
+    def check_start(self):
+        probe = self.container.get("startupProbe", {})
+        if probe.get("periodSeconds", 10) * probe.get("failureThreshold", 3) < 600:
+            yield "its startupProbe gives it less than ten minutes to read the weights"
+        for name in ("startupProbe", "livenessProbe", "readinessProbe"):
+            if self.container.get(name, {}).get("grpc", {}).get("port") != self.ports.get("grpc"):
+                yield f"has no {name} by gRPC on its port"
+        if {e["name"]: e.get("value") for e in self.container.get("env", [])}.get("HF_HUB_OFFLINE") != "1":
+            yield "may fetch weights at start: HF_HUB_OFFLINE is not 1"
+        arguments = self.container["args"]
+        mounts = [m["mountPath"] for m in self.container["volumeMounts"]
+                  if "persistentVolumeClaim" in self.volumes.get(m["name"], {})]
+        model = arguments[arguments.index("--model-id") + 1] if "--model-id" in arguments else ""
+        if not any(model.startswith(mount + "/") for mount in mounts):
+            yield f"its model {model} is on no claimed volume"
+        for flag, port in (("--port", "grpc"), ("--prometheus-port", "http")):
+            if flag not in arguments or arguments[arguments.index(flag) + 1] != str(self.ports.get(port)):
+                yield f"{flag} is not the containerPort {port}, {self.ports.get(port)}"
 
 
 def flatten(tree, prefix=""):

@@ -11,15 +11,16 @@ import unittest
 import manifests
 
 BASE = pathlib.Path(__file__).parent / "base"
+GPU = "overlays/gpu"
 BINARIES = sys.argv.pop(1)
 
 
 class ManifestsTest(unittest.TestCase):
-    def complaints_after(self, file, old, new):
-        """Of a copy of the base in which `old` (a regular expression) was replaced in one file."""
+    def complaints_after(self, file, old, new, of="base"):
+        """Of a copy of the base (or an overlay) in which `old` (a regular expression) was replaced in one file."""
         with tempfile.TemporaryDirectory() as folder:
-            copy = pathlib.Path(folder) / "base"
-            shutil.copytree(BASE, copy)
+            shutil.copytree(BASE.parent, folder, dirs_exist_ok=True)
+            copy = pathlib.Path(folder) / of
             text = (copy / file).read_text()
             changed = re.sub(old, new, text, count=1)
             self.assertNotEqual(text, changed, f"{file} has no {old}")
@@ -83,6 +84,40 @@ class ManifestsTest(unittest.TestCase):
 
     def test_a_manifest_that_kustomize_would_not_apply_is_found(self):
         self.assertIn("objects.yaml: is not among the resources", self.complaints_after("kustomization.yaml", r" +- objects\.yaml\n", ""))
+
+    def gpu_complaints_after(self, file, old, new):
+        return self.complaints_after(file, old, new, GPU)
+
+    def test_the_gpu_overlay_asks_for_nothing_that_the_binaries_do_not_accept(self):
+        self.assertEqual(manifests.check(BASE.parent / GPU, BINARIES), [])
+
+    def test_in_the_gpu_overlay_compactors_and_frontends_ask_the_same_embedder(self):
+        base = manifests.Base(BASE.parent / GPU)
+        configs = [manifests.Workload(base, base.named("Deployment", f"sluice-{name}"), BINARIES) for name in ("compactor", "frontend")]
+        printed = [manifests.yaml.safe_load(c.run("--print-config").stdout) for c in configs]
+        of_compactor, of_frontend = printed[0]["compactor"]["embedders"]["gpu"], printed[1]["frontend"]["embedders"]["gpu"]
+        self.assertEqual(of_compactor["endpoints"], "dns:///sluice-tei:8080")
+        for setting in ("protocol", "endpoints"):
+            self.assertEqual(of_compactor[setting], of_frontend[setting])
+
+    def test_an_embedder_without_a_gpu_or_a_way_to_its_nodes_is_found(self):
+        self.assertIn("one nvidia.com/gpu", self.gpu_complaints_after("tei.yaml", r"nvidia.com/gpu: 1", "nvidia.com/gpu: 2"))
+        self.assertIn("does not tolerate", self.gpu_complaints_after("tei.yaml", r"key: nvidia.com/gpu", "key: gpu"))
+        self.assertIn("not bound to GPU nodes", self.gpu_complaints_after("tei.yaml", r"nvidia.com/gpu.present", "gpu"))
+
+    def test_an_embedder_that_is_given_too_little_time_or_fetches_its_weights_is_found(self):
+        self.assertIn("less than ten minutes", self.gpu_complaints_after("tei.yaml", r"failureThreshold: 360", "failureThreshold: 60"))
+        self.assertIn("may fetch weights", self.gpu_complaints_after("tei.yaml", r'value: "1"', 'value: "0"'))
+        self.assertIn("on no claimed volume", self.gpu_complaints_after("tei.yaml", r"/weights/model", "some/model"))
+
+    def test_an_embedder_that_is_pinned_to_one_pod_or_not_there_is_found(self):
+        self.assertIn("Service sluice-tei: is not headless", self.gpu_complaints_after("tei.yaml", r"  clusterIP: None\n", ""))
+        self.assertIn("endpoints dns:///sluice-gpu:8080 is not the grpc port",
+                      self.gpu_complaints_after("config/compactor.yaml", "sluice-tei", "sluice-gpu"))
+        self.assertIn("has no livenessProbe by gRPC", self.gpu_complaints_after("tei.yaml", r"(livenessProbe:\n +grpc: \{port: )8080", r"\g<1>8081"))
+
+    def test_a_configuration_that_replaces_none_is_found(self):
+        self.assertIn("ConfigMap sluice-front", self.gpu_complaints_after("kustomization.yaml", r"name: sluice-frontend", "name: sluice-front"))
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ bool MergesWithTheRow(const v1::OperationRecord& record) {
 }  // namespace
 
 Compaction::Compaction(const SegmentSet& view, const IdHasher& hasher, bool has_embedder,
-                       std::span<const v1::Append> appends)
-    : view_(view), has_embedder_(has_embedder) {
-  size_t records = 0;
+                       std::span<const v1::Append> appends, const MissingRows& missing)
+    : view_(view), has_embedder_(has_embedder), may_miss_(missing.any) {
+  size_t records = missing.owed.size();
   for (const v1::Append& append : appends) records += append.records_size();
   items_.reserve(records);
   for (const v1::Append& append : appends) {
@@ -36,6 +36,7 @@ Compaction::Compaction(const SegmentSet& view, const IdHasher& hasher, bool has_
       items_.push_back({hasher(record.id()), {SeqId(seq_id++), &record}});
     }
   }
+  for (const IdHash& id : missing.owed) items_.push_back({id, {SeqId(0), nullptr}});
   std::sort(items_.begin(), items_.end(), [](const Item& a, const Item& b) {
     return std::tie(a.id, a.at.seq_id) < std::tie(b.id, b.at.seq_id);
   });
@@ -58,15 +59,25 @@ absl::Status Compaction::FoldGroup(std::span<const Item> group, std::vector<Chan
                                    size_t* bytes) {
   std::vector<RecordAt> records;
   records.reserve(group.size());
-  bool contents_matter = false;
+  bool is_owed = false;
+  bool contents_matter = may_miss_;
+  // A vector is given, or the row removed.
+  bool is_settled = false;
   for (const Item& item : group) {
+    if (item.at.record == nullptr) {
+      is_owed = true;
+      continue;
+    }
+    const v1::OperationRecord& record = *item.at.record;
     records.push_back(item.at);
-    contents_matter |= MergesWithTheRow(*item.at.record);
+    contents_matter |= MergesWithTheRow(record);
+    is_settled |= record.operation() == v1::OPERATION_DELETE ||
+                  (MergesWithTheRow(record) && record.has_vector());
   }
 
   const std::optional<SegmentSet::Place> place = view_.Find(group.front().id);
   std::optional<Row> before;
-  if (place && contents_matter) {
+  if (place && (contents_matter || is_owed)) {
     absl::StatusOr<Row> row = view_.ReadRow(*place);
     if (!row.ok()) return std::move(row).status();
     before = *std::move(row);
@@ -74,23 +85,36 @@ absl::Status Compaction::FoldGroup(std::span<const Item> group, std::vector<Chan
     // ADD and DELETE only ask whether the id exists: what it holds is not read.
     before.emplace().id = records.front().record->id();
   }
+  const bool was_missing = before && before->pending_embedding;
+  if (is_owed && !was_missing) not_missing_.push_back(group.front().id);
+  // So that what is pending afterwards is what these records have brought.
+  if (was_missing) before->pending_embedding = false;
 
   Folded folded = Fold(std::move(before), records, has_embedder_);
   no_effect_ += folded.no_effect;
   live_delta_ += int64_t{folded.row.has_value()} - int64_t{place.has_value()};
-  if (!folded.changed) return absl::OkStatus();
+  bool embed = folded.row && folded.row->pending_embedding;
+  if (was_missing && folded.row && !embed && !is_settled) {
+    // As it was: a text is not sent again because its row's metadata changed.
+    folded.row->pending_embedding = true;
+    embed = is_owed;
+  }
+  if (!folded.changed && !embed) return absl::OkStatus();
   // A row that came and went within the batch leaves nothing; an older one needs an entry that says
   // it is gone.
   if (!folded.row && !place) return absl::OkStatus();
   *bytes += folded.row ? BytesOf(*folded.row) : kRowOverhead;
-  changes->push_back({group.front().id, std::move(folded.row)});
+  changes->push_back({.id = group.front().id,
+                      .row = std::move(folded.row),
+                      .embed = embed,
+                      .was_missing = was_missing});
   return absl::OkStatus();
 }
 
 uint64_t EmbedPending(const HashingEmbedder& embedder, std::span<Change> changes) {
   uint64_t embedded = 0;
   for (Change& change : changes) {
-    if (!change.row || !change.row->pending_embedding) continue;
+    if (!change.embed) continue;
     change.row->vector = embedder.Embed(*change.row->document);
     change.row->pending_embedding = false;
     ++embedded;
@@ -101,9 +125,15 @@ uint64_t EmbedPending(const HashingEmbedder& embedder, std::span<Change> changes
 std::vector<size_t> PendingAmong(std::span<const Change> changes) {
   std::vector<size_t> pending;
   for (size_t i = 0; i < changes.size(); ++i) {
-    if (changes[i].row && changes[i].row->pending_embedding) pending.push_back(i);
+    if (changes[i].embed) pending.push_back(i);
   }
   return pending;
+}
+
+bool TooManyRefused(const v1::EmbedWindow& window, uint64_t texts, uint64_t refused) {
+  constexpr uint64_t kFewest = 100;
+  const uint64_t all_refused = window.refused() + refused;
+  return all_refused >= kFewest && all_refused * 100 > window.texts() + texts;
 }
 
 uint32_t DimensionOf(std::span<const v1::Append> appends) {

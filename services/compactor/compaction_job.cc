@@ -1,13 +1,18 @@
 #include "services/compactor/compaction_job.h"
 
+#include <algorithm>
+#include <chrono>
 #include <deque>
 #include <future>
 #include <memory>
 #include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/coding.h"
 #include "common/embed/embed_client.h"
 #include "common/errors/errors.h"
 #include "common/server/logging.h"
@@ -35,6 +40,28 @@ struct Chunk {
   std::unique_ptr<EmbedScheduler::Pending> handed;
 };
 
+// What becomes of texts in one commit: as CompactionWork has it.
+struct Account {
+  // Records of the commit: none if only owed vectors are filled in.
+  uint64_t records = 0;
+  uint64_t embedded = 0;
+  uint64_t refused = 0;
+  std::vector<v1::MissingVector> missing;
+  std::string settled;
+};
+
+void PutHash(const IdHash& hash, std::string* out) {
+  PutBigEndian64(out, hash.high);
+  PutBigEndian64(out, hash.low);
+}
+
+// With an embedder elsewhere: each may come to be listed in the commit.
+constexpr uint64_t kMostRecords = 10'000;
+// Of those that are owed, which are many and have the same words.
+constexpr size_t kOwedWordsBytes = 64;
+// One answer of the list of owed vectors; what is more comes with the next claim.
+constexpr uint32_t kMaxOwed = 1'000;
+
 class CompactionJob {
  public:
   explicit CompactionJob(const Job& job)
@@ -53,6 +80,17 @@ class CompactionJob {
   Chunk HandOver(std::vector<Change> changes);
   // Waits for the vectors.
   absl::Status TakeBack(Chunk& chunk);
+  absl::Status TakeResults(Chunk& chunk, std::vector<Embedded> results);
+  // Notes the rows that were to be embedded as owed.
+  void Owe(const Chunk& chunk, std::string_view words);
+  // TEXT_REFUSED: so many of `texts` that the model is wrong.
+  absl::Status CheckRefused(uint64_t texts) const;
+  void Miss(const Row& row, v1::MissingReason reason, std::string_view words);
+  // The embedder is away for so long that vectors are to be owed.
+  bool IsAwayForLong() const {
+    return scheduler_->TroubleFor() >= std::chrono::milliseconds(at_.settings.owe_after_ms);
+  }
+  absl::Status ReadOwed();
   bool has_embedder() const { return hashing_ || scheduler_ != nullptr; }
   void Count(const Batch& batch, const v1::CompactionWork& work);
 
@@ -65,6 +103,11 @@ class CompactionJob {
   // One of these, or none.
   std::optional<HashingEmbedder> hashing_;
   EmbedScheduler* scheduler_ = nullptr;
+  // Set once the embedder is away for long: its words.
+  std::optional<std::string> away_;
+  MissingRows missing_;
+  v1::EmbedWindow window_;
+  Account account_;
   std::vector<v1::SegmentInfo> segments_;
   std::shared_ptr<const SegmentSet> view_;
 };
@@ -76,7 +119,7 @@ absl::Status CompactionJob::Run() {
   for (uint64_t number = 1;; ++number) {
     SLUICE_ASSIGN_OR_RETURN(const Batch batch, next.get());
     at_.faults.Reach(Stage::kRead);
-    if (batch.records() == 0) return absl::OkStatus();
+    if (batch.records() == 0 && missing_.owed.empty()) return absl::OkStatus();
     // At the tail the log decides anew when the collection is due.
     const bool last = batch.at_tail || job_.stop.stop_requested() || number == kMaxCommits;
     if (!last) next = ReadAhead(batch.to);
@@ -102,18 +145,40 @@ absl::Status CompactionJob::Open() {
                        {{"embedder", embedder}});
     }
     scheduler_ = found->second.get();
-    SLUICE_RETURN_IF_ERROR(scheduler_->Check());
+    window_ = claim.embed_window();
+    missing_.any = claim.missing_vectors() > 0;
+    if (absl::Status down = scheduler_->Check(); !down.ok()) {
+      if (!IsAwayForLong() || claim.tail_seq_id() == claim.applied_seq_id()) return down;
+      away_ = std::string(down.message());
+    } else if (claim.owed_vectors() > 0) {
+      SLUICE_RETURN_IF_ERROR(ReadOwed());
+    }
   }
   segments_.assign(claim.segments().begin(), claim.segments().end());
   SLUICE_ASSIGN_OR_RETURN(view_, at_.cache.Load(collection_, incarnation_, segments_));
   return absl::OkStatus();
 }
 
+absl::Status CompactionJob::ReadOwed() {
+  v1::ListMissingVectorsRequest request;
+  request.set_collection_id(collection_.ToString());
+  request.set_reason(v1::MISSING_REASON_OWED);
+  request.set_limit(kMaxOwed);
+  SLUICE_ASSIGN_OR_RETURN(const v1::ListMissingVectorsResponse listed,
+                          at_.compaction.ListMissingVectors(request));
+  for (const v1::MissingVector& missing : listed.missing()) {
+    missing_.owed.push_back(hasher_(missing.id()));
+  }
+  return absl::OkStatus();
+}
+
 std::future<absl::StatusOr<Batch>> CompactionJob::ReadAhead(SeqId from) {
   return std::async(std::launch::async, [this, from] {
     const Timer timer(at_.metrics.read_seconds);
-    return ReadBatch(at_.log, collection_, incarnation_, from,
-                     {.bytes = at_.settings.batch_bytes, .records = at_.settings.batch_records});
+    const uint64_t most = scheduler_ ? kMostRecords : UINT64_MAX;
+    return ReadBatch(
+        at_.log, collection_, incarnation_, from,
+        {.bytes = at_.settings.batch_bytes, .records = std::min(most, at_.settings.batch_records)});
   });
 }
 
@@ -123,9 +188,14 @@ absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
   // come after the claim.
   if (dimension_ == 0) dimension_ = DimensionOf(batch.appends);
 
-  Compaction compaction(*view_, hasher_, has_embedder(), batch.appends);
+  Compaction compaction(*view_, hasher_, has_embedder(), batch.appends, missing_);
+  account_ = {.records = batch.records()};
   const TemporaryFile file(at_.objects);
   SLUICE_ASSIGN_OR_RETURN(std::optional<v1::SegmentInfo> segment, Write(compaction, file));
+  if (account_.refused > 0) {
+    SLUICE_RETURN_IF_ERROR(CheckRefused(account_.embedded + account_.refused));
+  }
+  for (const IdHash& id : compaction.not_missing()) PutHash(id, &account_.settled);
   at_.faults.Reach(Stage::kWritten);
   SLUICE_RETURN_IF_ERROR(job_.lease.Check());
 
@@ -139,6 +209,9 @@ absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
   work.mutable_no_effect()->set_adds(compaction.no_effect().adds);
   work.mutable_no_effect()->set_updates(compaction.no_effect().updates);
   work.mutable_no_effect()->set_deletes(compaction.no_effect().deletes);
+  work.set_embedded(account_.embedded);
+  work.mutable_missing()->Assign(account_.missing.begin(), account_.missing.end());
+  work.set_settled(account_.settled);
   if (segment) {
     segment->set_after_seq_id(batch.from.value);
     segment->set_up_to_seq_id(batch.to.value);
@@ -149,6 +222,11 @@ absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
   SLUICE_RETURN_IF_ERROR(at_.compaction.Commit(commit).status());
   at_.faults.Reach(Stage::kCommitted);
   Count(batch, work);
+  // Owed ones are looked at once under a lease.
+  missing_.owed.clear();
+  missing_.any |= !account_.missing.empty();
+  window_.set_texts(window_.texts() + account_.embedded + account_.refused);
+  window_.set_refused(window_.refused() + account_.refused);
 
   if (!segment) return absl::OkStatus();
   segments_.push_back(*std::move(segment));
@@ -175,6 +253,8 @@ absl::StatusOr<std::optional<v1::SegmentInfo>> CompactionJob::Write(Compaction& 
         SLUICE_ASSIGN_OR_RETURN(writer, SegmentWriter::Create(file.path(), dimension_));
       }
       for (const Change& change : chunk.changes) {
+        const bool is_missing = change.row && change.row->pending_embedding;
+        if (change.was_missing && !is_missing) PutHash(change.id, &account_.settled);
         SLUICE_RETURN_IF_ERROR(change.row ? writer->Add(change.id, *change.row)
                                           : writer->AddDeleted(change.id));
       }
@@ -199,32 +279,72 @@ Chunk CompactionJob::HandOver(std::vector<Change> changes) {
       work.texts.push_back(
           absl::StrCat(embedder.document_prefix(), *chunk.changes[row].row->document));
     }
-    if (!work.texts.empty()) chunk.handed = scheduler_->Submit(std::move(work));
+    if (!away_ && !work.texts.empty()) chunk.handed = scheduler_->Submit(std::move(work));
   }
   return chunk;
 }
 
 absl::Status CompactionJob::TakeBack(Chunk& chunk) {
-  if (!chunk.handed) return absl::OkStatus();
+  if (away_) Owe(chunk, *away_);
+  if (away_ || !chunk.handed) return absl::OkStatus();
   const Timer timer(at_.metrics.embed_seconds);
-  SLUICE_ASSIGN_OR_RETURN(std::vector<Embedded> embedded, chunk.handed->Wait([&] {
+  EmbedResult results = chunk.handed->Wait([&] {
     job_.pulse.Beat();
     // What is with the embedder is soon embedded again; a stop does not wait for it.
     if (job_.stop.stop_requested()) return absl::CancelledError("the process is stopping");
     return job_.lease.Check();
-  }));
-  for (size_t i = 0; i < embedded.size(); ++i) {
-    Row& row = *chunk.changes[chunk.rows[i]].row;
-    if (embedded[i].refusal) {
-      return MakeError(Reason::TEXT_REFUSED,
-                       absl::StrCat("the document of ", row.id,
-                                    " cannot be embedded: ", embedded[i].refusal->words));
-    }
-    row.vector = std::move(embedded[i].vector);
-    row.pending_embedding = false;
+  });
+  if (results.ok()) return TakeResults(chunk, *std::move(results));
+  if (ReasonOf(results.status()) != Reason::EMBEDDER_UNAVAILABLE || account_.records == 0 ||
+      !IsAwayForLong()) {
+    return std::move(results).status();
   }
-  at_.metrics.embedded.Increment(static_cast<double>(embedded.size()));
+  away_ = std::string(results.status().message());
+  Owe(chunk, *away_);
   return absl::OkStatus();
+}
+
+absl::Status CompactionJob::TakeResults(Chunk& chunk, std::vector<Embedded> results) {
+  for (size_t i = 0; i < results.size(); ++i) {
+    Change& change = chunk.changes[chunk.rows[i]];
+    Row& row = *change.row;
+    if (const std::optional<Refusal>& refusal = results[i].refusal) {
+      Miss(row,
+           refusal->reason == Refusal::Reason::kFailing ? v1::MISSING_REASON_FAILING
+                                                        : v1::MISSING_REASON_REFUSED,
+           refusal->words);
+      if (!change.was_missing) ++account_.refused;
+      continue;
+    }
+    row.vector = std::move(results[i].vector);
+    row.pending_embedding = false;
+    if (!change.was_missing) ++account_.embedded;
+    at_.metrics.embedded.Increment();
+  }
+  // The commit cannot have more texts than records: it need not be worked out to its end.
+  return CheckRefused(std::max(account_.records, account_.embedded + account_.refused));
+}
+
+absl::Status CompactionJob::CheckRefused(uint64_t texts) const {
+  if (!TooManyRefused(window_, texts, account_.refused)) return absl::OkStatus();
+  return MakeError(
+      Reason::TEXT_REFUSED,
+      absl::StrCat("the embedder refuses ", window_.refused() + account_.refused,
+                   " of the last texts, one of them with: ", account_.missing.back().words()));
+}
+
+void CompactionJob::Owe(const Chunk& chunk, std::string_view words) {
+  for (const size_t row : chunk.rows) {
+    Miss(*chunk.changes[row].row, v1::MISSING_REASON_OWED, words.substr(0, kOwedWordsBytes));
+  }
+}
+
+void CompactionJob::Miss(const Row& row, v1::MissingReason reason, std::string_view words) {
+  v1::MissingVector& missing = account_.missing.emplace_back();
+  missing.set_id(row.id);
+  missing.set_seq_id(row.seq_id.value);
+  missing.set_reason(reason);
+  missing.set_words(embed::MakeFailure(embed::Fault::kRefused, words).words);
 }
 
 void CompactionJob::Count(const Batch& batch, const v1::CompactionWork& work) {
@@ -236,6 +356,12 @@ void CompactionJob::Count(const Batch& batch, const v1::CompactionWork& work) {
   metrics.no_effect_updates.Increment(static_cast<double>(work.no_effect().updates()));
   metrics.no_effect_deletes.Increment(static_cast<double>(work.no_effect().deletes()));
   metrics.compactions.segment_bytes.Increment(static_cast<double>(work.segment().bytes()));
+  for (const v1::MissingVector& missing : work.missing()) {
+    (missing.reason() == v1::MISSING_REASON_OWED      ? metrics.owed
+     : missing.reason() == v1::MISSING_REASON_FAILING ? metrics.failing
+                                                      : metrics.refused)
+        .Increment();
+  }
   server::Log(server::Level::kDebug, "compacted",
               {{"collection_id", collection_.ToString()},
                {"token", job_.lease.lease().token()},

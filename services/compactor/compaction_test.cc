@@ -214,6 +214,93 @@ TEST_F(CompactionTest, WithoutAnEmbedderATextLeavesTheVectorAsItIs) {
   EXPECT_FALSE(changes->at(0).row->pending_embedding);
 }
 
+// Rows whose text was not embedded: the row keeps what it had.
+class MissingRowsTest : public CompactionTest {
+ protected:
+  // Without embedding anything.
+  std::vector<Change> Changes(const std::vector<v1::OperationRecord>& records,
+                              const MissingRows& missing) {
+    const std::vector<v1::Append> appends = Batch(records);
+    Compaction compaction(*view_, hasher_, true, appends, missing);
+    auto changes = compaction.Next(SIZE_MAX);
+    EXPECT_TRUE(changes.ok()) << changes.status();
+    not_missing_ = compaction.not_missing();
+    return *std::move(changes);
+  }
+  void AddMissing(const std::string& id) {
+    std::vector<Change> changes = Changes({Record(v1::OPERATION_ADD, id, "text")}, {});
+    ASSERT_EQ(changes.size(), 1u);
+    EXPECT_TRUE(changes[0].embed);
+    EXPECT_FALSE(changes[0].was_missing);
+    AddSegment(changes);
+  }
+  const MissingRows any_{.any = true, .owed = {}};
+  std::vector<IdHash> not_missing_;
+};
+
+TEST_F(MissingRowsTest, AChangeOfMetadataDoesNotSendTheTextAgain) {
+  AddMissing("a");
+  v1::OperationRecord record = Record(v1::OPERATION_UPDATE, "a");
+  record.set_uri("u");
+  const std::vector<Change> changes = Changes({record}, any_);
+  ASSERT_EQ(changes.size(), 1u);
+  EXPECT_TRUE(changes[0].row->pending_embedding);
+  EXPECT_FALSE(changes[0].embed);
+}
+
+TEST_F(MissingRowsTest, ADocumentAVectorOrADeletionSettlesThem) {
+  for (const char* id : {"document", "vector", "deleted", "renewed"}) AddMissing(id);
+  v1::OperationRecord vector = Record(v1::OPERATION_UPDATE, "vector");
+  SetVector(std::vector<float>(kDimension, 1), vector.mutable_vector());
+  const std::vector<Change> changes =
+      Changes({Record(v1::OPERATION_UPSERT, "document", "text"), vector,
+               Record(v1::OPERATION_DELETE, "deleted"), Record(v1::OPERATION_DELETE, "renewed"),
+               Record(v1::OPERATION_ADD, "renewed")},
+              any_);
+  ASSERT_EQ(changes.size(), 4u);
+  for (const Change& change : changes) {
+    EXPECT_TRUE(change.was_missing);
+    EXPECT_EQ(change.embed, change.id == hasher_("document"));
+    EXPECT_TRUE(change.embed || !change.row || !change.row->pending_embedding);
+  }
+}
+
+TEST_F(MissingRowsTest, AnAddWithoutEffectLeavesThemAsTheyAre) {
+  AddMissing("a");
+  EXPECT_TRUE(Changes({Record(v1::OPERATION_ADD, "a", "other")}, any_).empty());
+}
+
+TEST_F(MissingRowsTest, OwedOnesAreEmbeddedWhateverTheRecordsDo) {
+  AddMissing("alone");
+  AddMissing("changed");
+  Compact({Record(v1::OPERATION_ADD, "well", "text")});
+  v1::OperationRecord record = Record(v1::OPERATION_UPDATE, "changed");
+  record.set_uri("u");
+  const std::vector<Change> changes =
+      Changes({record},
+              {.any = true,
+               .owed = {hasher_("alone"), hasher_("changed"), hasher_("well"), hasher_("never")}});
+  ASSERT_EQ(changes.size(), 2u);
+  for (const Change& change : changes) {
+    EXPECT_TRUE(change.embed && change.was_missing);
+    EXPECT_EQ(change.row->document, "text");
+  }
+  // What the log need not list any more.
+  EXPECT_EQ(not_missing_.size(), 2u);
+}
+
+TEST(TooManyRefusedTest, IsMoreThanOneInAHundredAndAHundredAtLeast) {
+  v1::EmbedWindow window;
+  EXPECT_FALSE(TooManyRefused(window, 99, 99));
+  EXPECT_TRUE(TooManyRefused(window, 100, 100));
+  EXPECT_FALSE(TooManyRefused(window, 10'000, 100));
+  EXPECT_TRUE(TooManyRefused(window, 10'000, 101));
+  window.set_texts(5'000);
+  window.set_refused(60);
+  EXPECT_TRUE(TooManyRefused(window, 1'000, 40));
+  EXPECT_FALSE(TooManyRefused(window, 6'000, 40));
+}
+
 TEST(DimensionOfTest, IsThatOfTheFirstVector) {
   std::vector<v1::Append> appends(2);
   *appends[0].add_records() = Record(v1::OPERATION_ADD, "a", "text");

@@ -314,6 +314,76 @@ TEST_F(EmbedderElsewhere, OfAnotherDimensionIsAFailureOfTheCollection) {
   EXPECT_TRUE(log_.commits.empty());
 }
 
+// Invariant 7.
+TEST_F(EmbedderElsewhere, ThatRefusesATextIsToldOfInTheSameCommit) {
+  const std::string bad = std::string("b") + sluice::testing::kRefusedMark;
+  Push({"a", bad, "c"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  ASSERT_EQ(log_.commits.size(), 1u);
+  const v1::CompactionWork& work = log_.commits[0].compaction();
+  EXPECT_EQ(work.segment().rows(), 3u);
+  EXPECT_EQ(work.segment().vectors(), 2u);
+  EXPECT_EQ(work.embedded(), 2u);
+  ASSERT_EQ(work.missing_size(), 1);
+  EXPECT_EQ(work.missing(0).id(), bad);
+  EXPECT_EQ(work.missing(0).reason(), v1::MISSING_REASON_REFUSED);
+  EXPECT_FALSE(work.missing(0).words().empty());
+  EXPECT_EQ(work.missing(0).seq_id(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, ThatRefusesMoreThanAFewIsAFailureOfTheCollection) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 101; ++i) {
+    ids.push_back(std::to_string(i) + sluice::testing::kRefusedMark);
+  }
+  Push(ids);
+  Start();
+  log_.Grant(Claim());
+  const v1::ReleaseRequest released = Released();
+  EXPECT_EQ(released.reason(), v1::RELEASE_REASON_COLLECTION);
+  EXPECT_TRUE(log_.commits.empty());
+}
+
+TEST_F(EmbedderElsewhere, ThatIsAwayForLongIsOwedAndThenAsked) {
+  settings_.owe_after_ms = 0;
+  Misbehave(sluice::testing::Behaviour::Wrong::kUnavailable);
+  Push({"a", "b"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_DONE);
+  ASSERT_EQ(log_.commits.size(), 1u);
+  const v1::CompactionWork owing = log_.commits[0].compaction();
+  EXPECT_EQ(owing.segment().rows(), 2u);
+  EXPECT_EQ(owing.segment().vectors(), 0u);
+  ASSERT_EQ(owing.missing_size(), 2);
+  EXPECT_EQ(owing.missing(0).reason(), v1::MISSING_REASON_OWED);
+
+  // Back: what is owed is filled in although nothing is new, once the embedder is looked at again.
+  compactor_.reset();
+  Misbehave(sluice::testing::Behaviour::Wrong::kNothing);
+  log_.missing.assign(owing.missing().begin(), owing.missing().end());
+  v1::ClaimResponse claim = Claim();
+  claim.mutable_lease()->set_token(6);
+  claim.set_applied_seq_id(2);
+  claim.set_tail_seq_id(2);
+  claim.set_missing_vectors(2);
+  claim.set_owed_vectors(2);
+  *claim.add_segments() = owing.segment();
+  Start();
+  log_.Grant(claim);
+  ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.releases.size() == 2; }));
+  ASSERT_EQ(log_.commits.size(), 2u);
+  const v1::CompactionWork& filling = log_.commits[1].compaction();
+  EXPECT_EQ(filling.from_seq_id(), 2u);
+  EXPECT_EQ(filling.to_seq_id(), 2u);
+  EXPECT_EQ(filling.segment().vectors(), 2u);
+  EXPECT_EQ(filling.settled().size(), 32u);
+  EXPECT_EQ(filling.missing_size(), 0);
+}
+
 TEST_F(EmbedderElsewhere, ThatHangsDoesNotHoldUpAStop) {
   Misbehave(sluice::testing::Behaviour::Wrong::kHang);
   settings_.embedders["served"].deadline_ms = 600'000;

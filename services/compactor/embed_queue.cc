@@ -302,6 +302,10 @@ absl::Status EmbedQueue::Check(Time now) const {
   return now < down_until_ ? Unavailable(down_words_, now) : absl::OkStatus();
 }
 
+milliseconds EmbedQueue::TroubleFor(Time now) const {
+  return trouble_since_ ? std::chrono::duration_cast<milliseconds>(now - *trouble_since_) : 0ms;
+}
+
 void EmbedQueue::Finish(std::map<Ticket, Open>::iterator open, EmbedResult result) {
   finished_.push_back({open->first, std::move(result)});
   open_.erase(open);

@@ -102,6 +102,8 @@ class EmbedQueue {
 
   // UNAVAILABLE while the embedder is down: a ticket would fail.
   absl::Status Check(Time now) const;
+  // How long no call has succeeded, in spite of failures; zero if the last one did.
+  std::chrono::milliseconds TroubleFor(Time now) const;
   size_t in_flight() const { return calls_.size(); }
   size_t waiting_texts() const;
 

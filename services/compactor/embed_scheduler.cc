@@ -46,6 +46,11 @@ absl::Status EmbedScheduler::Check() const {
   return queue_.Check(Clock::now());
 }
 
+std::chrono::milliseconds EmbedScheduler::TroubleFor() const {
+  const MutexLock lock(mutex_);
+  return queue_.TroubleFor(Clock::now());
+}
+
 EmbedScheduler::Pending::~Pending() {
   const MutexLock lock(scheduler_.mutex_);
   scheduler_.queue_.Forget(ticket_);

@@ -46,6 +46,8 @@ class EmbedScheduler {
   std::unique_ptr<Pending> Submit(EmbedWork work) EXCLUDES(mutex_);
   // EMBEDDER_UNAVAILABLE while work would fail at once.
   absl::Status Check() const EXCLUDES(mutex_);
+  // How long no call has succeeded, in spite of failures.
+  std::chrono::milliseconds TroubleFor() const EXCLUDES(mutex_);
 
  private:
   void SendLoop(const std::stop_token& stop) EXCLUDES(mutex_);

@@ -56,6 +56,7 @@ class FakeLog : public v1::LogService::Service, public v1::CompactionService::Se
     return absl::OkStatus();
   };
   std::vector<v1::GarbageEntry> garbage;
+  std::vector<v1::MissingVector> missing;
 
   // What was received; read under Await.
   std::vector<v1::CommitRequest> commits;
@@ -113,6 +114,16 @@ class FakeLog : public v1::LogService::Service, public v1::CompactionService::Se
                            v1::ListGarbageResponse* response) override {
     const MutexLock lock(mutex_);
     response->mutable_entries()->Assign(garbage.begin(), garbage.end());
+    return grpc::Status::OK;
+  }
+
+  grpc::Status ListMissingVectors(grpc::ServerContext*,
+                                  const v1::ListMissingVectorsRequest* request,
+                                  v1::ListMissingVectorsResponse* response) override {
+    const MutexLock lock(mutex_);
+    for (const v1::MissingVector& one : missing) {
+      if (one.reason() == request->reason()) *response->add_missing() = one;
+    }
     return grpc::Status::OK;
   }
 

@@ -37,6 +37,14 @@ prometheus::Counter& NoEffectCounter(prometheus::Registry& registry, const char*
                  {{"operation", operation}});
 }
 
+prometheus::Counter& MissingCounter(prometheus::Registry& registry, const char* reason) {
+  return Counter(registry, "sluice_compactor_missing_vectors_total",
+                 "Rows committed without the vector of their document: owed (the embedder was away "
+                 "for long), refused (it does not take the text), failing (calls with the text "
+                 "fail). Alert on any: MissingVectors are listed, retried and dropped at the log",
+                 {{"reason", reason}});
+}
+
 }  // namespace
 
 JobMetrics::JobMetrics(prometheus::Registry& registry, const char* kind)
@@ -82,6 +90,9 @@ Metrics::Metrics(prometheus::Registry& registry)
                             "Embedding the new texts among a few MiB of rows")),
       embedded(
           Counter(registry, "sluice_compactor_embedded_documents_total", "Documents embedded")),
+      owed(MissingCounter(registry, "owed")),
+      refused(MissingCounter(registry, "refused")),
+      failing(MissingCounter(registry, "failing")),
       garbage_objects(Counter(registry, "sluice_compactor_garbage_objects_total",
                               "Objects deleted that nothing refers to any more")),
       claim_failures(Counter(registry, "sluice_compactor_claim_failures_total",

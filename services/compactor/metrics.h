@@ -47,6 +47,9 @@ struct Metrics {
   prometheus::Histogram& read_seconds;
   prometheus::Histogram& embed_seconds;
   prometheus::Counter& embedded;
+  prometheus::Counter& owed;
+  prometheus::Counter& refused;
+  prometheus::Counter& failing;
   prometheus::Counter& garbage_objects;
   prometheus::Counter& claim_failures;
 };

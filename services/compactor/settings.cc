@@ -35,6 +35,9 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
   settings.Add("compactor.embed_patience_ms", &embed_patience_ms, 10'000, 0, 600'000,
                "How long no call to an embedder may succeed until it is taken to be down: the "
                "collections that wait for it are released then, and tried again later");
+  settings.Add("compactor.owe_after_ms", &owe_after_ms, 60'000, 0, 86'400'000,
+               "How long no call to an embedder may succeed until rows are applied without their "
+               "vectors, which are then owed, and filled in once it is back");
   settings.AddNamed("compactor.embedders", &embedders,
                     "An embedding model that is served elsewhere; NAME is what collections give as "
                     "their embedder's kind");

@@ -23,6 +23,7 @@ struct CompactorSettings {
   uint64_t cache_bytes = 0;
   uint64_t garbage_interval_ms = 0;
   uint64_t embed_patience_ms = 0;
+  uint64_t owe_after_ms = 0;
   std::map<std::string, embed::EmbedderSettings> embedders;
   std::string fault;
 

@@ -292,6 +292,9 @@ void ClaimDesk::Grant(const CallPtr& call, const Work& work, const ClaimAnswer& 
   response.set_live_count(log->live_count());
   response.set_segments_version(log->segments_version());
   response.mutable_segments()->Assign(segments->begin(), segments->end());
+  response.set_missing_vectors(log->missing_vectors());
+  response.set_owed_vectors(log->owed_vectors());
+  *response.mutable_embed_window() = log->embed_window();
   call->End(absl::OkStatus());
 }
 

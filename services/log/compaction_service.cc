@@ -22,6 +22,8 @@ constexpr uint32_t kMaxRetryAfterMs = 3'600'000;
 constexpr size_t kMaxReleaseMessageBytes = 1'024;
 constexpr uint32_t kDefaultGarbage = 100;
 constexpr uint32_t kMaxGarbage = 1'000;
+constexpr uint32_t kDefaultMissing = 100;
+constexpr uint32_t kMaxMissing = 1'000;
 
 bool IsKind(int kind) { return kind == v1::LEASE_KIND_COMPACTION || kind == v1::LEASE_KIND_MERGE; }
 
@@ -62,6 +64,15 @@ absl::StatusOr<CollectionId> CheckRelease(const v1::ReleaseRequest& request) {
     return InvalidField("message", "longer than 1024 bytes");
   }
   return CheckLease(request.lease());
+}
+
+// Of the calls that name rows without a vector.
+template <class Request>
+absl::StatusOr<CollectionId> CheckIds(const Request& request) {
+  if (request.ids().empty() || request.ids_size() > static_cast<int>(kMaxMissing)) {
+    return InvalidField("ids", "not 1 .. 1000");
+  }
+  return CheckCollectionId(request.collection_id(), "collection_id");
 }
 
 std::string_view KindName(v1::LeaseKind kind) {
@@ -167,6 +178,62 @@ grpc::ServerUnaryReactor* CompactionService::CollectGarbage(
   }
   pb::Command command;
   *command.mutable_collect_garbage()->mutable_keys() = request->keys();
+  return ProposeAndFinish<Done>(*(*core)->shard, context, command, [](const Done&) {});
+}
+
+grpc::ServerUnaryReactor* CompactionService::ListMissingVectors(
+    grpc::CallbackServerContext* context, const v1::ListMissingVectorsRequest* request,
+    v1::ListMissingVectorsResponse* response) {
+  const absl::StatusOr<ServiceCore*> core = gate_.ForReading();
+  if (!core.ok()) return FinishWith(context, core.status());
+  const absl::StatusOr<CollectionId> collection =
+      CheckCollectionId(request->collection_id(), "collection_id");
+  if (!collection.ok()) return FinishWith(context, collection.status());
+  if (!v1::MissingReason_IsValid(request->reason())) {
+    return FinishWith(context, InvalidField("reason", "unknown"));
+  }
+  if (request->limit() > kMaxMissing) {
+    return FinishWith(context, InvalidField("limit", "more than 1000"));
+  }
+  return OnPool((*core)->reads, context,
+                [&shard = *(*core)->shard, collection = *collection, request = *request,
+                 response]() -> absl::Status {
+                  const Snapshot snapshot(shard.store());
+                  SLUICE_RETURN_IF_ERROR(ReadLog(snapshot, collection).status());
+                  SLUICE_ASSIGN_OR_RETURN(
+                      MissingPage page,
+                      ReadMissingVectors(snapshot, collection, request.reason(), request.after(),
+                                         request.limit() ? request.limit() : kDefaultMissing));
+                  response->mutable_missing()->Assign(page.missing.begin(), page.missing.end());
+                  response->set_next(std::move(page.next));
+                  return absl::OkStatus();
+                });
+}
+
+grpc::ServerUnaryReactor* CompactionService::RetryMissingVectors(
+    grpc::CallbackServerContext* context, const v1::RetryMissingVectorsRequest* request,
+    v1::RetryMissingVectorsResponse*) {
+  const absl::StatusOr<ServiceCore*> core = gate_.ForWriting();
+  if (!core.ok()) return Refuse(context, core.status());
+  const absl::StatusOr<CollectionId> collection = CheckIds(*request);
+  if (!collection.ok()) return Refuse(context, collection.status());
+  pb::Command command;
+  command.mutable_retry_missing()->set_collection_id(std::string(collection->view()));
+  *command.mutable_retry_missing()->mutable_ids() = request->ids();
+  return ProposeAndFinish<Done>(*(*core)->shard, context, command,
+                                [&claims = (*core)->claims](const Done&) { claims.Poke(); });
+}
+
+grpc::ServerUnaryReactor* CompactionService::DropMissingVectors(
+    grpc::CallbackServerContext* context, const v1::DropMissingVectorsRequest* request,
+    v1::DropMissingVectorsResponse*) {
+  const absl::StatusOr<ServiceCore*> core = gate_.ForWriting();
+  if (!core.ok()) return Refuse(context, core.status());
+  const absl::StatusOr<CollectionId> collection = CheckIds(*request);
+  if (!collection.ok()) return Refuse(context, collection.status());
+  pb::Command command;
+  command.mutable_drop_missing()->set_collection_id(std::string(collection->view()));
+  *command.mutable_drop_missing()->mutable_ids() = request->ids();
   return ProposeAndFinish<Done>(*(*core)->shard, context, command, [](const Done&) {});
 }
 

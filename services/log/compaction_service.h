@@ -29,6 +29,15 @@ class CompactionService final : public v1::CompactionService::CallbackService {
   grpc::ServerUnaryReactor* CollectGarbage(grpc::CallbackServerContext* context,
                                            const v1::CollectGarbageRequest* request,
                                            v1::CollectGarbageResponse* response) override;
+  grpc::ServerUnaryReactor* ListMissingVectors(grpc::CallbackServerContext* context,
+                                               const v1::ListMissingVectorsRequest* request,
+                                               v1::ListMissingVectorsResponse* response) override;
+  grpc::ServerUnaryReactor* RetryMissingVectors(grpc::CallbackServerContext* context,
+                                                const v1::RetryMissingVectorsRequest* request,
+                                                v1::RetryMissingVectorsResponse* response) override;
+  grpc::ServerUnaryReactor* DropMissingVectors(grpc::CallbackServerContext* context,
+                                               const v1::DropMissingVectorsRequest* request,
+                                               v1::DropMissingVectorsResponse* response) override;
 
  private:
   const CoreGate& gate_;

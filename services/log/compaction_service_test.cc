@@ -86,6 +86,56 @@ TEST_F(CompactionTest, AClaimSaysWhereTheLogStands) {
   EXPECT_EQ(Describe(id)->compaction_lease().worker(), "w");
 }
 
+// Invariant 7.
+TEST_F(CompactionTest, RowsWithoutTheirVectorsAreListedRetriedAndDropped) {
+  const std::string id = DueCollection();
+  const auto claimed = Claim(10'000);
+  v1::CommitRequest commit = CommitOf(*claimed, 1, 0, 3);
+  for (const char* row : {"1", "2"}) {
+    v1::MissingVector& missing = *commit.mutable_compaction()->add_missing();
+    missing.set_id(row);
+    missing.set_reason(v1::MISSING_REASON_REFUSED);
+    missing.set_words("too long");
+  }
+  ASSERT_TRUE(Commit(commit).ok());
+  ASSERT_TRUE(Release(claimed->lease(), v1::RELEASE_REASON_DONE).ok());
+  EXPECT_EQ(Describe(id)->missing_vectors(), 2u);
+
+  const auto list = [&](v1::MissingReason reason) {
+    v1::ListMissingVectorsRequest request;
+    request.set_collection_id(id);
+    request.set_reason(reason);
+    return Call(*compaction_, &Stub::ListMissingVectors, request);
+  };
+  auto listed = list(v1::MISSING_REASON_REFUSED);
+  ASSERT_TRUE(listed.ok()) << listed.status();
+  ASSERT_EQ(listed->missing_size(), 2);
+  EXPECT_EQ(listed->missing(0).words(), "too long");
+  EXPECT_TRUE(listed->next().empty());
+  EXPECT_EQ(list(v1::MISSING_REASON_OWED)->missing_size(), 0);
+
+  v1::RetryMissingVectorsRequest retry;
+  retry.set_collection_id(id);
+  EXPECT_EQ(ReasonOf(Call(*compaction_, &Stub::RetryMissingVectors, retry).status()),
+            Reason::INVALID_REQUEST);
+  retry.add_ids("1");
+  ASSERT_TRUE(Call(*compaction_, &Stub::RetryMissingVectors, retry).ok());
+  const auto again = Claim(10'000);
+  ASSERT_TRUE(again.ok()) << again.status();
+  ASSERT_TRUE(again->has_lease());
+  EXPECT_EQ(again->missing_vectors(), 2u);
+  EXPECT_EQ(again->owed_vectors(), 1u);
+  EXPECT_EQ(again->embed_window().refused(), 2u);
+
+  v1::DropMissingVectorsRequest drop;
+  drop.set_collection_id(id);
+  drop.add_ids("1");
+  drop.add_ids("2");
+  ASSERT_TRUE(Call(*compaction_, &Stub::DropMissingVectors, drop).ok());
+  EXPECT_EQ(list(v1::MISSING_REASON_UNSPECIFIED)->missing_size(), 0);
+  EXPECT_EQ(Describe(id)->missing_vectors(), 0u);
+}
+
 TEST_F(CompactionTest, AClaimEndsWithoutALeaseIfNothingIsDue) {
   const auto at_once = Claim(0);
   ASSERT_TRUE(at_once.ok()) << at_once.status();

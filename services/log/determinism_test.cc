@@ -11,7 +11,9 @@
 #include <random>
 
 #include "absl/strings/escaping.h"
+#include "common/base/coding.h"
 #include "common/errors/errors.h"
+#include "common/segment/id_hash.h"
 #include "services/log/journal.h"
 #include "services/log/machine_harness.h"
 #include "services/log/reader.h"
@@ -35,7 +37,7 @@ class RandomCommands {
     const CollectionId id = place;
     const std::string id_bytes(id.view());
     pb::Command command;
-    switch (Below(20)) {
+    switch (Below(22)) {
       case 0:
         return OpenLogOf(id, {}, /*log_only=*/Below(3) == 0);
       case 1:
@@ -105,6 +107,15 @@ class RandomCommands {
         update.mutable_settings()->mutable_retention()->set_max_bytes(1 + Below(200'000));
         break;
       }
+      case 19:
+        command.mutable_retry_missing()->set_collection_id(id_bytes);
+        for (int i = 0; i < 5; ++i)
+          command.mutable_retry_missing()->add_ids("id" + std::to_string(Below(50)));
+        break;
+      case 20:
+        command.mutable_drop_missing()->set_collection_id(id_bytes);
+        command.mutable_drop_missing()->add_ids("id" + std::to_string(Below(50)));
+        break;
       default:
         return Push(id);
     }
@@ -191,11 +202,29 @@ class RandomCommands {
     if (kind == v1::LEASE_KIND_COMPACTION) {
       auto& work = *request.mutable_compaction();
       work.set_from_seq_id(state.applied());
-      work.set_to_seq_id(state.applied() + 1 + Below(state.tail() - state.applied() + 1));
-      work.set_live_delta(static_cast<int64_t>(Below(5)) - 1);
+      const bool only_fills = state.owed_vectors() > 0 && Below(3) == 0;
+      work.set_to_seq_id(state.applied() +
+                         (only_fills ? 0 : 1 + Below(state.tail() - state.applied() + 1)));
+      work.set_live_delta(only_fills ? 0 : static_cast<int64_t>(Below(5)) - 1);
+      work.set_embedded(Below(3'000));
+      for (uint64_t i = Below(4); i > 0; --i) {
+        v1::MissingVector& missing = *work.add_missing();
+        missing.set_id("id" + std::to_string(Below(50)));
+        missing.set_reason(static_cast<v1::MissingReason>(1 + Below(3)));
+      }
+      const IdHasher hasher(std::string(16, 'k'));
+      for (uint64_t i = Below(4); i > 0; --i) {
+        const IdHash hash = hasher("id" + std::to_string(Below(50)));
+        PutBigEndian64(work.mutable_settled(), hash.high);
+        PutBigEndian64(work.mutable_settled(), hash.low);
+      }
       segment.set_after_seq_id(work.from_seq_id());
       segment.set_up_to_seq_id(work.to_seq_id());
-      if (Below(4) != 0) *work.mutable_segment() = segment;
+      if (Below(4) != 0) {
+        *work.mutable_segment() = segment;
+      } else {
+        work.clear_missing();
+      }
       return commit;
     }
     const auto segments = *ReadSegments(Snapshot(machine_.store()), id);

@@ -22,13 +22,17 @@ int64_t NotBefore(int64_t due_us, int64_t retry_after_us, const pb::LeaseState& 
 }  // namespace
 
 int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
-  if (log.deleted() || log.schema().log_only() || log.tail() == log.applied()) return 0;
+  const bool is_unapplied = log.tail() != log.applied();
+  if (log.deleted() || log.schema().log_only()) return 0;
+  if (!is_unapplied && log.owed_vectors() == 0) return 0;
   const v1::CompactionTrigger& trigger = log.settings().compaction();
   const uint64_t max_bytes = trigger.max_bytes() ? trigger.max_bytes() : kDefaultCompactionBytes;
   const int64_t max_age_us = trigger.max_age_ms()
                                  ? static_cast<int64_t>(trigger.max_age_ms()) * 1000
                                  : kDefaultCompactionAgeUs;
-  int64_t due_us = log.oldest_unapplied_us() + max_age_us;
+  int64_t due_us = INT64_MAX;
+  if (is_unapplied) due_us = log.oldest_unapplied_us() + max_age_us;
+  if (log.owed_vectors() > 0) due_us = std::min(due_us, log.owed_due_us());
   if (UnappliedBytes(log) >= max_bytes) {
     due_us = std::min(due_us, AtOnce(log.compaction_due_us(), now_us));
   }

@@ -17,7 +17,8 @@ inline uint64_t UnappliedBytes(const pb::LogState& log) {
   return log.schema().log_only() ? 0 : log.tail_bytes() - log.applied_bytes();
 }
 
-// At once if enough bytes are unapplied, else when the oldest record gets too old; not before
+// At once if enough bytes are unapplied, else when the oldest record gets too old, or when owed
+// vectors are to be looked at; not before
 // retry-after, nor while a lease has not run out. What is due already keeps its place in the queue.
 int64_t CompactionDue(const pb::LogState& log, int64_t now_us);
 

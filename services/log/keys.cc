@@ -67,15 +67,22 @@ std::string CursorKey(const CollectionId& collection, std::string_view name) {
   return key;
 }
 
-std::string SegmentKey(const CollectionId& collection, SeqId up_to) {
-  std::string key = WithId(RowType::kSegment, collection.view(), 8);
+std::string SegmentKey(const CollectionId& collection, SeqId up_to, uint64_t fill) {
+  std::string key = WithId(RowType::kSegment, collection.view(), 16);
   PutBigEndian64(&key, up_to.value);
+  if (fill != 0) PutBigEndian64(&key, fill);
   return key;
 }
 
 std::string TokenKey(const CollectionId& collection, LeaseToken token) {
   std::string key = WithId(RowType::kToken, collection.view(), 8);
   PutBigEndian64(&key, token.value);
+  return key;
+}
+
+std::string MissingKey(const CollectionId& collection, std::string_view id_hash) {
+  std::string key = WithId(RowType::kMissing, collection.view(), 16);
+  key.append(id_hash);
   return key;
 }
 
@@ -183,6 +190,7 @@ std::optional<CollectionId> CollectionOfKey(std::string_view key) {
     case RowType::kCursor:
     case RowType::kSegment:
     case RowType::kToken:
+    case RowType::kMissing:
     case RowType::kCollection:
       return CollectionId(Uuid::FromBytes(key.substr(1, kUuidBytes)));
     default:

@@ -9,8 +9,9 @@
 //   A collection lastSeqId          append (append.h)              Push, once; dropped by the trim filter
 //   R requestId                     pb::DedupeState                Push, once; deleted past the horizon
 //   U collection name               pb::CursorState                CommitCursor, RollbackCursor, Retain; deleted by DeleteCursor, CollectGarbage
-//   S collection upToSeqId          v1::SegmentInfo                Commit; deleted by Commit(merge), CollectGarbage
+//   S collection upToSeqId fill?    v1::SegmentInfo                Commit; deleted by Commit(merge), CollectGarbage
 //   T collection token              pb::TokenState                 Claim, Commit, Release; deleted by CollectGarbage
+//   V collection idHash             v1::MissingVector              Commit, RetryMissing; deleted by Commit, DropMissing, CollectGarbage
 //   D kind dueTime collection       (empty)                        log machine, with L, in the same batch
 //   G dueTime collection what token number
 //                                   v1::GarbageEntry, without its key
@@ -20,7 +21,8 @@
 // clang-format on
 //
 // A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output has
-// the name of its last input.
+// the name of its last input. Of those that end at the same SeqId (SegmentInfo.fill) all but the
+// first have their number in the name.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +42,7 @@ enum class RowType : char {
   kCursor = 'U',
   kSegment = 'S',
   kToken = 'T',
+  kMissing = 'V',
   kDue = 'D',
   kGarbage = 'G',
   kCollection = 'C',
@@ -83,14 +86,16 @@ std::string DedupeKeyAt(int64_t unix_millis);
 // The time of the request id that a dedupe key names.
 int64_t TimeOfDedupeKey(std::string_view key);
 std::string CursorKey(const CollectionId& collection, std::string_view name);
-std::string SegmentKey(const CollectionId& collection, SeqId up_to);
+std::string SegmentKey(const CollectionId& collection, SeqId up_to, uint64_t fill = 0);
 std::string TokenKey(const CollectionId& collection, LeaseToken token);
+// `id_hash`: 16 bytes.
+std::string MissingKey(const CollectionId& collection, std::string_view id_hash);
 std::string EncodeDueKey(const DueKey& key);
 std::string EncodeGarbageKey(const GarbageKey& key);
 std::string CollectionKey(const CollectionId& collection);
 std::string NameKey(std::string_view tenant, std::string_view database, std::string_view name);
 
-// All rows of a type; of a type and a collection (A, U, S, T); of a kind (D). `PrefixEnd` is the
+// All rows of a type; of a type and a collection (A, U, S, T, V); of a kind (D). `PrefixEnd` is the
 // first key after all that begin with `prefix`.
 std::string TypePrefix(RowType type);
 std::string CollectionPrefix(RowType type, const CollectionId& collection);
@@ -113,7 +118,7 @@ struct CursorKeyParts {
 std::optional<CursorKeyParts> DecodeCursorKey(std::string_view key);
 std::optional<DueKey> DecodeDueKey(std::string_view key);
 std::optional<GarbageKey> DecodeGarbageKey(std::string_view key);
-// Of a key with a collection right after its type byte: L, A, U, S, T, C.
+// Of a key with a collection right after its type byte: L, A, U, S, T, V, C.
 std::optional<CollectionId> CollectionOfKey(std::string_view key);
 
 }  // namespace sluice::log

@@ -28,6 +28,13 @@ TEST(KeysTest, AppendKeysComeBackAsTheyWere) {
   EXPECT_FALSE(DecodeAppendKey(SegmentKey(kHigh, SeqId(1))));
 }
 
+TEST(KeysTest, SegmentsThatFillInVectorsComeAfterTheOneThatTheyEndWithInOrder) {
+  const std::vector<std::string> keys = {SegmentKey(kLow, SeqId(7)), SegmentKey(kLow, SeqId(7), 1),
+                                         SegmentKey(kLow, SeqId(7), 256),
+                                         SegmentKey(kLow, SeqId(8))};
+  EXPECT_TRUE(std::is_sorted(keys.begin(), keys.end()));
+}
+
 TEST(KeysTest, DueKeysSortByKindThenTimeAndComeBackAsTheyWere) {
   const DueKey key{DueKind::kMerge, 1'700'000'000'000'000, kLow};
   EXPECT_EQ(DecodeDueKey(EncodeDueKey(key)), key);
@@ -88,6 +95,7 @@ TEST(KeysTest, EveryTypeOfRowHasALetterOfItsOwn) {
                                          CursorKey(kLow, "c"),
                                          SegmentKey(kLow, SeqId(1)),
                                          TokenKey(kLow, LeaseToken(1)),
+                                         MissingKey(kLow, std::string(16, 'h')),
                                          EncodeDueKey({}),
                                          EncodeGarbageKey({}),
                                          CollectionKey(kLow),

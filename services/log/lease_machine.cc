@@ -166,7 +166,9 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
                      {{"applied_seq_id", absl::StrCat(state.applied())}});
   }
   const uint64_t to = work.to_seq_id();
-  if (to <= state.applied() || to > state.tail()) {
+  SLUICE_ASSIGN_OR_RETURN(const MissingChanges missing, MissingAfter(log, work));
+  const bool only_fills = to == state.applied() && !missing.empty() && work.live_delta() == 0;
+  if ((to <= state.applied() && !only_fills) || to > state.tail()) {
     return Invalid("compaction.to_seq_id", "it must lie in (applied, tail]");
   }
   if (work.live_delta() < 0 && state.live_count() < 0 - static_cast<uint64_t>(work.live_delta())) {
@@ -175,6 +177,13 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
   if (work.has_segment()) {
     SLUICE_RETURN_IF_ERROR(CheckSegment(work.segment(), token, token_state, state.applied(), to,
                                         "compaction.segment"));
+  }
+  uint64_t fill = 0;
+  if (only_fills) {
+    SLUICE_ASSIGN_OR_RETURN(const std::vector<v1::SegmentInfo> segments, table_.Segments(log));
+    if (!segments.empty() && segments.back().up_to_seq_id() == to) {
+      fill = segments.back().fill() + 1;
+    }
   }
   LogTable::Place next{state.tail_bytes(), 0};
   if (to < state.tail()) {
@@ -189,8 +198,12 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
   counts.set_adds(counts.adds() + work.no_effect().adds());
   counts.set_updates(counts.updates() + work.no_effect().updates());
   counts.set_deletes(counts.deletes() + work.no_effect().deletes());
+  ApplyMissing(log, missing);
+  CountEmbedded(work.embedded(), missing, state.mutable_embed_window());
   if (!work.has_segment()) return 0;
-  rows_.Put(SegmentKey(log.id, SeqId(to)), work.segment().SerializeAsString());
+  v1::SegmentInfo segment = work.segment();
+  segment.set_fill(fill);
+  rows_.Put(SegmentKey(log.id, SeqId(to), fill), segment.SerializeAsString());
   state.set_segments_version(state.segments_version() + 1);
   return work.segment().number();
 }
@@ -229,7 +242,7 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   }
 
   for (auto input = first; input <= last; ++input) {
-    rows_.Delete(SegmentKey(log.id, SeqId(input->up_to_seq_id())));
+    rows_.Delete(SegmentKey(log.id, SeqId(input->up_to_seq_id()), input->fill()));
     v1::GarbageEntry entry;
     entry.set_collection_id(log.id.ToString());
     entry.set_incarnation(shard_.incarnation());
@@ -241,7 +254,10 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   log.state.set_garbage_objects(log.state.garbage_objects() + count);
   log.state.set_segments_version(log.state.segments_version() + 1);
   if (!work.has_output()) return 0;
-  rows_.Put(SegmentKey(log.id, SeqId(last->up_to_seq_id())), work.output().SerializeAsString());
+  v1::SegmentInfo output = work.output();
+  output.set_fill(last->fill());
+  rows_.Put(SegmentKey(log.id, SeqId(last->up_to_seq_id()), last->fill()),
+            output.SerializeAsString());
   return work.output().number();
 }
 

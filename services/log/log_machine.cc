@@ -65,6 +65,10 @@ std::optional<Result> LogMachine::Apply(const pb::Command& command) {
       return Release(command.release());
     case pb::Command::kCollectGarbage:
       return CollectGarbage(command.collect_garbage());
+    case pb::Command::kRetryMissing:
+      return RetryMissing(command.retry_missing());
+    case pb::Command::kDropMissing:
+      return DropMissing(command.drop_missing());
     default:
       return std::nullopt;
   }
@@ -256,9 +260,10 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
     case GarbageKind::kCollection: {
       SLUICE_ASSIGN_OR_RETURN(const auto segments, table_.Segments(*log));
       for (const v1::SegmentInfo& segment : segments) {
-        rows_.Delete(SegmentKey(log->id, SeqId(segment.up_to_seq_id())));
+        rows_.Delete(SegmentKey(log->id, SeqId(segment.up_to_seq_id()), segment.fill()));
       }
       SLUICE_RETURN_IF_ERROR(DeleteCursors(*log));
+      SLUICE_RETURN_IF_ERROR(ForgetMissing(*log));
       // From here on the trim filter drops its appends. The row stays, so that its id is not taken
       // for a new one.
       log->state.set_purged(true);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -53,6 +54,8 @@ class LogMachine {
   Result Commit(const pb::Commit& command);
   Result Release(const pb::Release& command);
   Result CollectGarbage(const pb::CollectGarbage& command);
+  Result RetryMissing(const pb::RetryMissing& command);
+  Result DropMissing(const pb::DropMissing& command);
 
   // What a push asks of the log (push_conditions.cc). PREDECESSOR_MISSING, TAIL_MOVED, IDS_CHANGED,
   // OBSERVED_TOO_OLD, BEYOND_TAIL.
@@ -92,6 +95,25 @@ class LogMachine {
   void PutToken(const Log& log, uint64_t token, const pb::TokenState& state);
   // Ends the lease of this kind and its token, if there is one.
   absl::Status EndLease(Log& log, v1::LeaseKind kind);
+
+  // Rows that lack the vector of their document (missing_vectors.cc).
+  struct MissingChange {
+    std::optional<v1::MissingVector> before;
+    std::optional<v1::MissingVector> after;
+  };
+  // By key.
+  using MissingChanges = std::map<std::string, MissingChange>;
+  // What a commit makes of them; INVALID_REQUEST.
+  absl::StatusOr<MissingChanges> MissingAfter(const Log& log, const v1::CompactionWork& work);
+  // Those of these ids, as they are; ids without a row are left out.
+  absl::StatusOr<MissingChanges> FindMissing(
+      const Log& log, const google::protobuf::RepeatedPtrField<std::string>& ids);
+  absl::StatusOr<std::optional<v1::MissingVector>> ReadMissing(const Log& log,
+                                                               std::string_view key);
+  void ApplyMissing(Log& log, const MissingChanges& changes);
+  static void CountEmbedded(uint64_t embedded, const MissingChanges& changes,
+                            v1::EmbedWindow* window);
+  absl::Status ForgetMissing(Log& log);
 
   // Bring the due rows in line with the log's state.
   void UpdateCompactionDue(Log& log, bool afresh);

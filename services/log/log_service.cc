@@ -103,6 +103,8 @@ absl::Status Describe(const Shard& shard, const CollectionId& collection,
   response->mutable_cursors()->Assign(cursors.begin(), cursors.end());
   response->set_kept_bytes(log.tail_bytes() - log.trim_bytes());
   response->set_pinned_bytes(PinnedBytes(log));
+  response->set_missing_vectors(log.missing_vectors());
+  response->set_owed_vectors(log.owed_vectors());
   return absl::OkStatus();
 }
 

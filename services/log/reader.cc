@@ -118,6 +118,33 @@ absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapsh
   return entries;
 }
 
+absl::StatusOr<MissingPage> ReadMissingVectors(const Snapshot& snapshot,
+                                               const CollectionId& collection,
+                                               v1::MissingReason reason, std::string_view after,
+                                               size_t limit) {
+  constexpr size_t kMaxRows = 10'000;
+  MissingPage page;
+  const std::string prefix = CollectionPrefix(RowType::kMissing, collection);
+  // The key after the last one seen.
+  std::string begin = MissingKey(collection, after);
+  if (!after.empty()) begin.push_back('\0');
+  size_t rows = 0;
+  for (auto it = snapshot.Scan(begin, PrefixEnd(prefix));; it.Next()) {
+    if (!it.Valid()) {
+      SLUICE_RETURN_IF_ERROR(it.status());
+      page.next.clear();
+      return page;
+    }
+    if (page.missing.size() == limit || rows++ == kMaxRows) return page;
+    page.next = std::string(it.key().substr(prefix.size()));
+    SLUICE_ASSIGN_OR_RETURN(v1::MissingVector missing,
+                            Parse<v1::MissingVector>(it.value(), "the row of a missing vector"));
+    if (reason == v1::MISSING_REASON_UNSPECIFIED || missing.reason() == reason) {
+      page.missing.push_back(std::move(missing));
+    }
+  }
+}
+
 absl::StatusOr<v1::Collection> ReadCollection(const Snapshot& snapshot,
                                               const CollectionId& collection) {
   SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(CollectionKey(collection)));

@@ -48,6 +48,19 @@ absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind
 absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapshot, int64_t now_us,
                                                           size_t limit);
 
+// Rows that lack their vector, for this reason (UNSPECIFIED: any), in order of the hashes of their
+// ids, after the page that ended with `after` (or ""). Looks at a bounded number of rows, so that a
+// page may be short and not the last.
+struct MissingPage {
+  std::vector<v1::MissingVector> missing;
+  // "" on the last page.
+  std::string next;
+};
+absl::StatusOr<MissingPage> ReadMissingVectors(const Snapshot& snapshot,
+                                               const CollectionId& collection,
+                                               v1::MissingReason reason, std::string_view after,
+                                               size_t limit);
+
 // In any state. COLLECTION_NOT_FOUND.
 absl::StatusOr<v1::Collection> ReadCollection(const Snapshot& snapshot,
                                               const CollectionId& collection);

@@ -43,6 +43,16 @@ bool Holds(const std::vector<std::string>& texts, const char* mark) {
                      [&](const std::string& t) { return absl::StrContains(t, mark); });
 }
 
+bool IsRefused(const Behaviour& behaviour, const std::string& text) {
+  return absl::StrContains(text, kRefusedMark) ||
+         (!behaviour.refuses.empty() && absl::StrContains(text, behaviour.refuses));
+}
+
+bool IsRefused(const Behaviour& behaviour, const std::vector<std::string>& texts) {
+  return std::any_of(texts.begin(), texts.end(),
+                     [&](const std::string& text) { return IsRefused(behaviour, text); });
+}
+
 std::string Bearer(const std::string& token) { return "Bearer " + token; }
 
 bool MayCome(const Behaviour& behaviour, const grpc::ServerContext& context) {
@@ -155,7 +165,7 @@ class TeiService final : public tei::v1::Info::Service, public tei::v1::Embed::S
       if (behaviour.wrong == Wrong::kAbort && i >= texts.size() / 2) {
         return {grpc::StatusCode::UNAVAILABLE, "Socket closed"};
       }
-      if (absl::StrContains(texts[i], kRefusedMark)) {
+      if (IsRefused(behaviour, texts[i])) {
         return {grpc::StatusCode::INVALID_ARGUMENT, "`inputs` must not be like this"};
       }
       tei::v1::EmbedResponse response;
@@ -195,7 +205,7 @@ class OipService final : public inference::GRPCInferenceService::Service {
       return grpc::Status::CANCELLED;
     if (behaviour.wrong == Wrong::kAbort) return {grpc::StatusCode::UNAVAILABLE, "Socket closed"};
     if (Holds(texts, kFailingMark)) return {grpc::StatusCode::INTERNAL, "out of memory"};
-    if (Holds(texts, kRefusedMark)) return {grpc::StatusCode::INVALID_ARGUMENT, "not like this"};
+    if (IsRefused(behaviour, texts)) return {grpc::StatusCode::INVALID_ARGUMENT, "not like this"};
     Fill(behaviour, texts, response);
     running.Answered(texts);
     return grpc::Status::OK;
@@ -271,7 +281,7 @@ class OpenAiHandler final : public CivetHandler {
       return Error(connection, 500, "The server had an error");
     if (!running.Wait(texts, [] { return false; })) return true;
     if (Holds(texts, kFailingMark)) return Error(connection, 500, "out of memory");
-    if (Holds(texts, kRefusedMark)) return Error(connection, 400, "'input' must not be like this");
+    if (IsRefused(behaviour, texts)) return Error(connection, 400, "'input' must not be like this");
     std::string answer = AnswerOf(behaviour, texts);
     const size_t length = answer.size();
     // Cut off in the middle, or not of this world.

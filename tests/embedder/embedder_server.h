@@ -52,6 +52,8 @@ struct Behaviour {
   std::string token;
   // oip: raw contents. openai: lists of numbers instead of base64, the last first.
   bool other_form = false;
+  // Texts that hold this are refused like those with the mark; empty: no others are.
+  std::string refuses;
   // tei: what Info says.
   uint32_t max_concurrent_requests = 512;
   uint32_t max_batch_tokens = 16'384;

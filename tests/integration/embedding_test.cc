@@ -32,7 +32,7 @@ T Must(absl::StatusOr<T> value) {
 
 class EmbeddingTest : public ::testing::Test {
  protected:
-  void StartServices(const std::string& protocol = "tei") {
+  void StartServices(const std::string& protocol = "tei", const std::string& of_compactor = "") {
     embedder_ = std::make_unique<EmbedderServer>();
     const std::string endpoint =
         protocol == "openai" ? embedder_->url() : embedder_->grpc_address();
@@ -43,8 +43,9 @@ class EmbeddingTest : public ::testing::Test {
                           "\n  embedders:\n    served:\n      protocol: ", protocol,
                           "\n      endpoints: ", endpoint, "\n      deadline_ms: 1000\n");
     };
-    compactor_ = Start("sluice-compactor", "compactor",
-                       of_worker("\n  claim_wait_ms: 100\n  embed_patience_ms: 300"));
+    compactor_ =
+        Start("sluice-compactor", "compactor",
+              of_worker("\n  claim_wait_ms: 100\n  embed_patience_ms: 300" + of_compactor));
     frontend_ = Start("sluice-frontend", "frontend", of_worker(""));
     client_ = std::make_unique<client::Frontend>(client::Connect(frontend_->grpc_address()));
     log_client_ = std::make_unique<client::Log>(client::Connect(log_->grpc_address()));
@@ -128,6 +129,13 @@ class EmbeddingTest : public ::testing::Test {
       return log.applied_seq_id() == log.tail_seq_id();
     });
   }
+  std::vector<v1::MissingVector> Missing(const CollectionId& collection) {
+    v1::ListMissingVectorsRequest request;
+    request.set_collection_id(collection.ToString());
+    client::Compaction compaction(client::Connect(log_->grpc_address()));
+    const v1::ListMissingVectorsResponse listed = Must(compaction.ListMissingVectors(request));
+    return {listed.missing().begin(), listed.missing().end()};
+  }
   static uint64_t Vectors(const v1::DescribeLogResponse& log) {
     uint64_t vectors = 0;
     for (const v1::SegmentInfo& segment : log.segments()) vectors += segment.vectors();
@@ -206,6 +214,99 @@ TEST_F(EmbeddingTest, AnEmbedderThatTakesLittleAtOnceGetsItAllTheSame) {
     EXPECT_EQ(Vectors(log), 100u);
     EXPECT_EQ(log.failures(), 0u) << log.last_failure();
   }
+}
+
+// Invariant 7: whichever way a text is bad, the others of its batch are embedded, and it is listed.
+class APoisonedText : public EmbeddingTest, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(APoisonedText, IsListedAloneAndSettledByAnotherDocument) {
+  StartServices("oip");
+  const CollectionId notes = Create("notes");
+  std::vector<std::pair<std::string, std::string>> documents;
+  for (int i = 0; i < 40; ++i) documents.emplace_back(absl::StrCat(i), absl::StrCat("number ", i));
+  documents[17].second += GetParam();
+  Upsert("notes", documents);
+  const v1::DescribeLogResponse log = AwaitApplied(notes);
+  EXPECT_EQ(Vectors(log), 39u);
+  EXPECT_EQ(log.live_count(), 40u);
+  EXPECT_EQ(log.failures(), 0u) << log.last_failure();
+  EXPECT_EQ(log.missing_vectors(), 1u);
+  const auto missing = Missing(notes);
+  ASSERT_EQ(missing.size(), 1u);
+  EXPECT_EQ(missing[0].id(), "17");
+  EXPECT_EQ(missing[0].reason(), GetParam() == std::string_view(testing::kRefusedMark)
+                                     ? v1::MISSING_REASON_REFUSED
+                                     : v1::MISSING_REASON_FAILING);
+  EXPECT_FALSE(missing[0].words().empty());
+  // Its document is there all the same.
+  v1::GetRequest get;
+  get.mutable_collection()->set_name("notes");
+  get.add_ids("17");
+  get.mutable_include()->set_document(true);
+  const v1::GetResponse got = Must(client_->Get(get));
+  ASSERT_EQ(got.rows_size(), 1);
+  EXPECT_EQ(got.rows(0).document(), documents[17].second);
+  EXPECT_TRUE(got.rows(0).pending_embedding());
+
+  Upsert("notes", {{"17", "seventeen"}});
+  AwaitLog(notes, [](const v1::DescribeLogResponse& now) { return now.missing_vectors() == 0; });
+  EXPECT_EQ(Query("notes", "seventeen").hits(0).row().id(), "17");
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, APoisonedText,
+                         ::testing::Values(testing::kRefusedMark, testing::kFailingMark,
+                                           testing::kHangingMark),
+                         [](const auto& one) {
+                           const std::string mark = one.param;
+                           return mark.substr(1, mark.size() - 2);
+                         });
+
+TEST_F(EmbeddingTest, ARefusedDocumentIsEmbeddedOnceItIsRetriedAndTaken) {
+  StartServices("oip");
+  const CollectionId notes = Create("notes");
+  Behaviour strict;
+  strict.refuses = "some words";
+  embedder_->Set(strict);
+  Upsert("notes", {{"a", "some words"}});
+  AwaitApplied(notes);
+  ASSERT_EQ(Missing(notes).size(), 1u);
+  embedder_->Set({});
+  client::Compaction compaction(client::Connect(log_->grpc_address()));
+  v1::RetryMissingVectorsRequest retry;
+  retry.set_collection_id(notes.ToString());
+  retry.add_ids("a");
+  ASSERT_TRUE(compaction.RetryMissingVectors(retry).ok());
+  AwaitLog(notes, [](const v1::DescribeLogResponse& log) { return log.missing_vectors() == 0; });
+  EXPECT_EQ(Query("notes", "some words").hits(0).row().id(), "a");
+  EXPECT_THAT(Missing(notes), ::testing::IsEmpty());
+}
+
+// Invariants 7 and 8: what is owed is there but for its vector, and gets that later.
+TEST_F(EmbeddingTest, VectorsAreOwedWhileTheEmbedderIsAwayForLongAndFilledInOnceItIsBack) {
+  StartServices("tei", "\n  owe_after_ms: 100");
+  const CollectionId notes = Create("notes");
+  const uint64_t first = Upsert("notes", {{"a", "a game of chess"}});
+  Query("notes", "chess", Once(first));
+  Behaviour away;
+  away.wrong = Behaviour::Wrong::kUnavailable;
+  embedder_->Set(away);
+  Upsert("notes", {{"a", "a text editor"}, {"b", "a database"}});
+  const v1::DescribeLogResponse owing = AwaitApplied(notes);
+  EXPECT_EQ(owing.owed_vectors(), 2u);
+  EXPECT_EQ(owing.live_count(), 2u);
+  EXPECT_EQ(owing.failures(), 0u) << owing.last_failure();
+  embedder_->Set({});
+  client::Compaction compaction(client::Connect(log_->grpc_address()));
+  v1::RetryMissingVectorsRequest soon;
+  soon.set_collection_id(notes.ToString());
+  soon.add_ids("a");
+  ASSERT_TRUE(compaction.RetryMissingVectors(soon).ok());
+  const v1::DescribeLogResponse filled = AwaitLog(
+      notes, [](const v1::DescribeLogResponse& log) { return log.missing_vectors() == 0; });
+  EXPECT_EQ(filled.applied_seq_id(), owing.applied_seq_id());
+  EXPECT_EQ(Query("notes", "text editor").hits(0).row().id(), "a");
+  EXPECT_EQ(Query("notes", "database").hits(0).row().id(), "b");
+  EXPECT_FALSE(Query("notes", "database").hits(0).row().pending_embedding());
 }
 
 TEST_F(EmbeddingTest, AModelOfAnotherDimensionIsAFailureOfTheCollection) {
