@@ -123,6 +123,12 @@ struct RenewAnswer {
   int64_t expires_us = 0;
 };
 
+struct PinAnswer {
+  uint64_t number = 0;
+  // Of EndPin: to be repeated.
+  bool more = false;
+};
+
 struct CollectionAnswer {
   v1::Collection collection;
   // Of CreateCollection: false if it was there already.
@@ -130,7 +136,7 @@ struct CollectionAnswer {
 };
 
 using Answer = std::variant<Done, PushAnswer, TrimAnswer, ClaimAnswer, RenewAnswer,
-                            v1::CommitResponse, CollectionAnswer>;
+                            v1::CommitResponse, PinAnswer, CollectionAnswer>;
 // Errors have a reason and an outcome (common/errors).
 using Result = absl::StatusOr<Answer>;
 

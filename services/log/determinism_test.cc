@@ -35,7 +35,11 @@ class RandomCommands {
     const CollectionId id = place;
     const std::string id_bytes(id.view());
     pb::Command command;
-    switch (Below(16)) {
+    switch (Below(18)) {
+      case 16:
+      case 17:
+        command = BackupStep();
+        break;
       case 0:
         return OpenLogOf(id);
       case 1:
@@ -197,6 +201,25 @@ class RandomCommands {
     segment.set_up_to_seq_id(segments[first + 1].up_to_seq_id());
     if (Below(4) != 0) *work.mutable_output() = segment;
     return commit;
+  }
+
+  // Pins are begun, sealed and ended in any order; some are named that are not there.
+  pb::Command BackupStep() {
+    pb::Command command;
+    const auto pins = *ReadPins(Snapshot(machine_.store()));
+    const uint64_t number = pins.empty() ? 1 : pins[Below(pins.size())].number;
+    switch (Below(5)) {
+      case 0:
+      case 1:
+        command.mutable_begin_pin();
+        break;
+      case 2:
+        command.mutable_seal_pin()->set_number(number);
+        break;
+      default:
+        command.mutable_end_pin()->set_number(number + (Below(8) == 0 ? 1 : 0));
+    }
+    return command;
   }
 
   Command Catalog(const CollectionId& id) {

@@ -14,12 +14,14 @@
 //   G dueTime collection what token number
 //                                   v1::GarbageEntry, without its key
 //                                                                  Commit(merge), end of a token, DeleteLog; CollectGarbage
+//   B number                        pb::PinState                   BeginPin, SealPin; deleted by EndPin
 //   C collection                    v1::Collection                 catalog machine
 //   N tenant \0 database \0 name     collection                     catalog machine
 // clang-format on
 //
-// A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output has
-// the name of its last input.
+// Garbage that a backup holds is due at kHeld, which is never, and gets a time when it is let go
+// of. A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output
+// has the name of its last input.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +42,7 @@ enum class RowType : char {
   kToken = 'T',
   kDue = 'D',
   kGarbage = 'G',
+  kPin = 'B',
   kCollection = 'C',
   kName = 'N',
 };
@@ -58,6 +61,9 @@ struct DueKey {
   CollectionId collection;
   friend bool operator==(const DueKey&, const DueKey&) = default;
 };
+
+// Instead of a time: as long as a backup names it.
+inline constexpr int64_t kHeld = INT64_MAX;
 
 struct GarbageKey {
   int64_t due_us = 0;
@@ -82,6 +88,7 @@ std::string SegmentKey(const CollectionId& collection, SeqId up_to);
 std::string TokenKey(const CollectionId& collection, LeaseToken token);
 std::string EncodeDueKey(const DueKey& key);
 std::string EncodeGarbageKey(const GarbageKey& key);
+std::string PinKey(uint64_t number);
 std::string CollectionKey(const CollectionId& collection);
 std::string NameKey(std::string_view tenant, std::string_view database, std::string_view name);
 
@@ -102,6 +109,7 @@ struct AppendKeyParts {
 std::optional<AppendKeyParts> DecodeAppendKey(std::string_view key);
 std::optional<DueKey> DecodeDueKey(std::string_view key);
 std::optional<GarbageKey> DecodeGarbageKey(std::string_view key);
+std::optional<uint64_t> DecodePinKey(std::string_view key);
 // Of a key with a collection right after its type byte: L, A, S, T, C.
 std::optional<CollectionId> CollectionOfKey(std::string_view key);
 

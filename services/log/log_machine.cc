@@ -55,6 +55,12 @@ std::optional<Result> LogMachine::Apply(const pb::Command& command) {
       return Release(command.release());
     case pb::Command::kCollectGarbage:
       return CollectGarbage(command.collect_garbage());
+    case pb::Command::kBeginPin:
+      return BeginPin();
+    case pb::Command::kSealPin:
+      return SealPin(command.seal_pin());
+    case pb::Command::kEndPin:
+      return EndPin(command.end_pin());
     default:
       return std::nullopt;
   }
@@ -136,6 +142,7 @@ Result LogMachine::OpenLog(const pb::OpenLog& command) {
   state.set_settings_version(command.settings_version());
   state.set_id_hash_key(command.id_hash_key());
   state.set_dimension(command.schema().dimension());
+  state.set_opened_backup_epoch(shard_.backup_epoch());
   // 0 means "I hold none" when a reader asks for a view.
   state.set_segments_version(1);
   table_.Moved(*log);
@@ -157,6 +164,7 @@ Result LogMachine::DeleteLog(const pb::DeleteLog& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, table_.Find(id));
   if (!log) return NotFound(id);
   if (log->state.deleted()) return Done{};
+  SLUICE_ASSIGN_OR_RETURN(const Pins pins, ReadPins());
   log->state.set_deleted(true);
   // Whatever its tokens wrote goes with the whole collection.
   log->state.clear_compaction_lease();
@@ -168,7 +176,9 @@ Result LogMachine::DeleteLog(const pb::DeleteLog& command) {
   entry.set_collection_id(id.ToString());
   entry.set_incarnation(shard_.incarnation());
   entry.set_whole_collection(true);
-  rows_.Put(EncodeGarbageKey({now() + shard_.policy().grace_us(), id, GarbageKind::kCollection}),
+  entry.set_backup_epoch(shard_.backup_epoch());
+  rows_.Put(EncodeGarbageKey(
+                {GarbageDue(pins, log->state.opened_backup_epoch()), id, GarbageKind::kCollection}),
             entry.SerializeAsString());
   table_.Moved(*log);
   return Done{};
