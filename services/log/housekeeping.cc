@@ -62,6 +62,7 @@ void Housekeeping::Run(const std::stop_token& stop) {
     core_.metrics.SetShard(*core_.shard, core_.claims.waiting());
     core_.metrics.SetStreams(core_.streams.count(), core_.streams.held_bytes());
     if (turn % kTurnsBetweenLag == 0) Warn("the lag cannot be read", MeasureLag());
+    if (turn % kTurnsBetweenLag == 0) Warn("pins cannot be read", LookAtBackups());
     last_turn_.store(Clock::now());
     std::unique_lock lock(mutex);
     wakes.wait_for(lock, stop, kTurn, [] { return false; });
@@ -127,6 +128,21 @@ absl::Status Housekeeping::MeasureLag() {
       [](const LagOf& a, const LagOf& b) { return a.lag.oldest_seconds > b.lag.oldest_seconds; });
   lagging.resize(worst);
   core_.metrics.SetLag(total, lagging);
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeping::LookAtBackups() {
+  SLUICE_ASSIGN_OR_RETURN(const auto pins, ReadPins(Snapshot(core_.shard->store())));
+  int64_t newest_us = 0;
+  uint64_t newest_bytes = 0;
+  size_t complete = 0;
+  for (const Pin& pin : pins) {
+    if (pin.state.sealed_epoch() == 0 || pin.state.ending()) continue;
+    ++complete;
+    newest_us = pin.state.begun_us();
+    newest_bytes = pin.state.bytes();
+  }
+  core_.metrics.SetBackups(newest_us, newest_bytes, complete, pins.size() - complete);
   return absl::OkStatus();
 }
 

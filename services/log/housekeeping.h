@@ -30,6 +30,7 @@ class Housekeeping {
   void SettleCatalog();
   absl::Status ProposeTrims();
   absl::Status MeasureLag();
+  absl::Status LookAtBackups();
 
   ServiceCore& core_;
   // Shared with what is under way when this ends.

@@ -11,7 +11,8 @@ LogNode::LogNode(const LogSettings& settings, prometheus::Registry& registry)
       metrics_(registry),
       log_service_(gate_, metrics_),
       catalog_service_(gate_),
-      compaction_service_(gate_) {}
+      compaction_service_(gate_),
+      admin_service_(gate_) {}
 
 LogNode::~LogNode() = default;
 
@@ -19,6 +20,7 @@ void LogNode::Register(grpc::ServerBuilder& builder) {
   builder.RegisterService(&log_service_);
   builder.RegisterService(&catalog_service_);
   builder.RegisterService(&compaction_service_);
+  builder.RegisterService(&admin_service_);
 }
 
 absl::Status LogNode::Start(const std::shared_ptr<grpc::Channel>&) {
@@ -32,6 +34,7 @@ absl::Status LogNode::Start(const std::shared_ptr<grpc::Channel>&) {
   absl::StatusOr<std::unique_ptr<Shard>> shard = Shard::Open(std::move(options));
   if (!shard.ok()) return shard.status();
   core_->shard = *std::move(shard);
+  core_->backup_desk = std::make_unique<BackupDesk>(*core_->shard, settings_.backup_folder);
   housekeeping_ = std::make_unique<Housekeeping>(*core_);
   gate_.Open(core_.get());
   server::Log(server::Level::kInfo, "the log is open",
@@ -54,6 +57,7 @@ void LogNode::BeginDrain() {
   gate_.BeginDrain();
   core_->claims.BeginDrain();
   core_->streams.BeginDrain();
+  core_->backups_stop.request_stop();
 }
 
 void LogNode::FinishDrain(std::chrono::steady_clock::time_point deadline) {

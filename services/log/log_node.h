@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "common/server/server.h"
+#include "services/log/admin_service.h"
 #include "services/log/catalog_service.h"
 #include "services/log/compaction_service.h"
 #include "services/log/housekeeping.h"
@@ -42,6 +43,7 @@ class LogNode final : public server::Component {
   LogService log_service_;
   CatalogService catalog_service_;
   CompactionService compaction_service_;
+  AdminService admin_service_;
   // From Start on.
   std::unique_ptr<ServiceCore> core_;
   std::unique_ptr<Housekeeping> housekeeping_;
