@@ -76,10 +76,12 @@ class BackupStream final : public grpc::ServerWriteReactor<v1::CreateBackupProgr
   v1::CreateBackupProgress message_;
 };
 
-// Nothing is known of it but that it failed.
-absl::Status Counted(LogMetrics& metrics, const absl::Status& status) {
-  metrics.BackedUp(status);
-  return status;
+// Says of a refusal that nothing was done.
+absl::Status Outcomed(const absl::Status& status) {
+  const std::optional<Reason> reason = ReasonOf(status);
+  const bool refused = reason == Reason::BACKUPS_OFF || reason == Reason::BACKUP_BUSY ||
+                       reason == Reason::BACKUP_NOT_FOUND || reason == Reason::TOO_MANY_BACKUPS;
+  return refused ? WithOutcome(status, Outcome::kNotIn) : status;
 }
 
 }  // namespace
@@ -106,7 +108,8 @@ grpc::ServerWriteReactor<v1::CreateBackupProgress>* AdminService::CreateBackup(
       *last.mutable_backup() = *made;
       stream->Report(last);
     }
-    stream->End(Counted(core->metrics, made.status()));
+    core->metrics.BackedUp(made.status());
+    stream->End(Outcomed(made.status()));
   });
   if (!accepted.ok()) stream->End(WithOutcome(accepted, Outcome::kNotIn));
   return stream.get();
@@ -149,7 +152,7 @@ grpc::ServerUnaryReactor* AdminService::DeleteBackup(grpc::CallbackServerContext
   }
   return OnPool((*core)->backups, context,
                 [&desk = *(*core)->backup_desk, id = request->backup_id(), pin = request->pin()] {
-                  return id != 0 ? desk.Delete(id) : desk.DeletePin(pin);
+                  return Outcomed(id != 0 ? desk.Delete(id) : desk.DeletePin(pin));
                 });
 }
 

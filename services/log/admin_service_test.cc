@@ -87,7 +87,9 @@ TEST_F(AdminServiceTest, ABackupIsMadeListedVerifiedAndDeleted) {
 
   ASSERT_TRUE(Delete(backup.backup_id(), 0).ok());
   EXPECT_TRUE(List().empty());
-  ExpectRefused(Delete(backup.backup_id(), 0), Reason::BACKUP_NOT_FOUND);
+  const absl::Status gone = Delete(backup.backup_id(), 0);
+  ExpectRefused(gone, Reason::BACKUP_NOT_FOUND);
+  EXPECT_EQ(OutcomeOf(gone), Outcome::kNotIn);
   ExpectRefused(Delete(0, backup.pin()), Reason::BACKUP_NOT_FOUND);
   ExpectRefused(Call(*admin_, &Stub::VerifyBackup, verify).status(), Reason::BACKUP_NOT_FOUND);
 }
@@ -105,6 +107,30 @@ TEST_F(AdminServiceTest, WithoutAFolderThereAreNoBackups) {
   ExpectRefused(Create().status(), Reason::BACKUPS_OFF);
   EXPECT_EQ(Metric("sluice_log_backups_total", "BACKUPS_OFF"), 1);
   EXPECT_TRUE(List().empty());
+}
+
+TEST_F(AdminServiceTest, ABackupEndsWithItsCallAndLeavesNothing) {
+  const std::string id = NewCollection();
+  for (int i = 0; i < 16; ++i) {
+    ASSERT_TRUE(Push(id, {UpsertOf("a", std::string((1 << 20) - 100, 'x'))}).ok());
+  }
+  const auto busy = [&] {
+    const auto listed = Call(*admin_, &Stub::ListBackups, v1::ListBackupsRequest());
+    return ReasonOf(listed.status()) == Reason::BACKUP_BUSY;
+  };
+  // It may be done before it can be cancelled.
+  for (int i = 0; i < 100 && Metric("sluice_log_backups_total", "BACKUP_FAILED") < 1; ++i) {
+    grpc::ClientContext context;
+    const auto stream = admin_->CreateBackup(&context, {});
+    for (int j = 0; j < 1000 && !busy(); ++j) {
+    }
+    context.TryCancel();
+    (void)stream->Finish();
+    while (busy()) {
+    }
+  }
+  EXPECT_GE(Metric("sluice_log_backups_total", "BACKUP_FAILED"), 1);
+  for (const v1::BackupInfo& info : List()) EXPECT_TRUE(info.complete()) << Text(info);
 }
 
 TEST_F(AdminServiceTest, MetricsTellOfTheNewestBackupAlsoAfterARestart) {
