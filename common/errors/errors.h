@@ -99,6 +99,15 @@ namespace sluice {
     "A segment to be merged is no longer in the list; metadata: token, number")                    \
   X(COMMIT_OUT_OF_ORDER, kInvalidArgument,                                                         \
     "Commit numbers of a lease go 1, 2, 3, ...; metadata: expected")                               \
+  X(BACKUPS_OFF, kFailedPrecondition,                                                              \
+    "The log was not given a folder for backups (the setting log.backup.folder)")                  \
+  X(BACKUP_BUSY, kAborted, "The folder of backups is in use, by this log or another process")      \
+  X(BACKUP_NOT_FOUND, kNotFound, "There is no backup of this id, or no pin of this number")        \
+  X(BACKUP_DAMAGED, kDataLoss,                                                                     \
+    "A backup's files do not match their checksums, or do not open as a log; metadata: backup_id") \
+  X(BACKUP_FAILED, kUnavailable,                                                                   \
+    "A backup could not be made or deleted; what is left of it is listed, and can be deleted")     \
+  X(TOO_MANY_BACKUPS, kFailedPrecondition, "The log keeps no more backups: delete old ones first") \
   X(NO_EMBEDDER, kFailedPrecondition, "The collection has no embedder: query by vector")           \
   X(NO_DIMENSION, kFailedPrecondition,                                                             \
     "The collection has no dimension yet: no vector was written")                                  \

@@ -59,6 +59,12 @@ std::string SegmentObjectName(const CollectionId& collection, Incarnation incarn
   return absl::StrFormat("%s/%016x/%d/%d", collection.ToString(), incarnation.value, token, number);
 }
 
+std::string SegmentObjectName(const CollectionId& collection, Incarnation log,
+                              const v1::SegmentInfo& info) {
+  return SegmentObjectName(collection, info.incarnation() ? Incarnation(info.incarnation()) : log,
+                           info.token(), info.number());
+}
+
 Segment::Segment() = default;
 Segment::~Segment() = default;
 

@@ -34,6 +34,10 @@ class RowsReader;
 // "<collection>/<incarnation, 16 hex digits>/<token>/<number>".
 std::string SegmentObjectName(const CollectionId& collection, Incarnation incarnation,
                               uint64_t token, uint64_t number);
+// Of a segment that a log lists. `log`: the log's incarnation; after a restore, segments from
+// before say another one.
+std::string SegmentObjectName(const CollectionId& collection, Incarnation log,
+                              const v1::SegmentInfo& info);
 
 class SegmentWriter {
  public:

@@ -173,6 +173,18 @@ TEST(Segment, ObjectNameIsAsTheStoreAndTheLogKnowIt) {
             "00112233-4455-6677-8899-aabbccddeeff/0000000000000abc/17/2");
 }
 
+TEST(Segment, ObjectNameOfASegmentFromBeforeARestoreHasTheIncarnationItWasWrittenUnder) {
+  const CollectionId id = Must(ParseCollectionId("00112233-4455-6677-8899-aabbccddeeff"));
+  v1::SegmentInfo info;
+  info.set_token(17);
+  info.set_number(2);
+  EXPECT_EQ(SegmentObjectName(id, Incarnation(0xabc), info),
+            SegmentObjectName(id, Incarnation(0xabc), 17, 2));
+  info.set_incarnation(0xdef);
+  EXPECT_EQ(SegmentObjectName(id, Incarnation(0xabc), info),
+            SegmentObjectName(id, Incarnation(0xdef), 17, 2));
+}
+
 TEST(SegmentWriter, LeavesNothingBehindUnlessItFinishes) {
   TestFolder folder;
   {

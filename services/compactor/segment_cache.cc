@@ -30,7 +30,7 @@ absl::StatusOr<std::shared_ptr<const Segment>> OpenSegment(const ObjectStore& ob
                                                            const CollectionId& collection,
                                                            Incarnation incarnation,
                                                            const v1::SegmentInfo& info) {
-  const std::string name = SegmentObjectName(collection, incarnation, info.token(), info.number());
+  const std::string name = SegmentObjectName(collection, incarnation, info);
   SLUICE_ASSIGN_OR_RETURN(const std::filesystem::path path, objects.Fetch(name));
   absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(path, info);
   if (!segment.ok()) return Annotate(segment.status(), name);

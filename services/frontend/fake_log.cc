@@ -89,7 +89,7 @@ void FakeCollection::Put(v1::SegmentInfo info, const std::filesystem::path& file
 }
 
 std::string FakeCollection::ObjectName(const v1::SegmentInfo& info) const {
-  return SegmentObjectName(id_, incarnation_, info.token(), info.number());
+  return SegmentObjectName(id_, incarnation_, info);
 }
 
 void FakeCollection::Restore(SeqId tail) {

@@ -161,7 +161,7 @@ void ViewCache::Land(const std::shared_ptr<Flight>& flight, absl::StatusOr<Fetch
 absl::StatusOr<std::shared_ptr<const Segment>> ViewCache::Open(const CollectionId& collection,
                                                                Incarnation incarnation,
                                                                const v1::SegmentInfo& info) const {
-  const std::string name = SegmentObjectName(collection, incarnation, info.token(), info.number());
+  const std::string name = SegmentObjectName(collection, incarnation, info);
   absl::Status error;
   if (const auto path = objects_.Fetch(name); path.ok()) {
     absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(*path, info);

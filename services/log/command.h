@@ -142,6 +142,12 @@ struct RenewAnswer {
   int64_t expires_us = 0;
 };
 
+struct PinAnswer {
+  uint64_t number = 0;
+  // Of EndPin: to be repeated.
+  bool more = false;
+};
+
 struct CollectionAnswer {
   v1::Collection collection;
   // Of CreateCollection: false if it was there already.
@@ -149,7 +155,7 @@ struct CollectionAnswer {
 };
 
 using Answer = std::variant<Done, PushAnswer, TrimAnswer, RetainAnswer, CursorAnswer, ClaimAnswer,
-                            RenewAnswer, v1::CommitResponse, CollectionAnswer>;
+                            RenewAnswer, v1::CommitResponse, PinAnswer, CollectionAnswer>;
 // Errors have a reason and an outcome (common/errors).
 using Result = absl::StatusOr<Answer>;
 

@@ -37,7 +37,11 @@ class RandomCommands {
     const CollectionId id = place;
     const std::string id_bytes(id.view());
     pb::Command command;
-    switch (Below(22)) {
+    switch (Below(24)) {
+      case 21:
+      case 22:
+        command = BackupStep();
+        break;
       case 0:
         return OpenLogOf(id, {}, /*log_only=*/Below(3) == 0);
       case 1:
@@ -272,6 +276,25 @@ class RandomCommands {
       }
     }
     return Command(command);
+  }
+
+  // Pins are begun, sealed and ended in any order; some are named that are not there.
+  pb::Command BackupStep() {
+    pb::Command command;
+    const auto pins = *ReadPins(Snapshot(machine_.store()));
+    const uint64_t number = pins.empty() ? 1 : pins[Below(pins.size())].number;
+    switch (Below(5)) {
+      case 0:
+      case 1:
+        command.mutable_begin_pin();
+        break;
+      case 2:
+        command.mutable_seal_pin()->set_number(number);
+        break;
+      default:
+        command.mutable_end_pin()->set_number(number + (Below(8) == 0 ? 1 : 0));
+    }
+    return command;
   }
 
   Command Catalog(const CollectionId& id) {

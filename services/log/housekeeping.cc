@@ -79,6 +79,7 @@ void Housekeeping::Run(const std::stop_token& stop) {
     if (turn % kTurnsBetweenLag == 0) {
       Warn("the lag cannot be read", MeasureLag());
       Warn("the cursors cannot be read", MeasureCursors());
+      Warn("pins cannot be read", LookAtBackups());
     }
     last_turn_.store(Clock::now());
     std::unique_lock lock(mutex);
@@ -170,6 +171,21 @@ absl::Status Housekeeping::MeasureCursors() {
   }
   SLUICE_RETURN_IF_ERROR(it.status());
   core_.metrics.SetCursors(figures);
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeping::LookAtBackups() {
+  SLUICE_ASSIGN_OR_RETURN(const auto pins, ReadPins(Snapshot(core_.shard->store())));
+  int64_t newest_us = 0;
+  uint64_t newest_bytes = 0;
+  size_t complete = 0;
+  for (const Pin& pin : pins) {
+    if (pin.state.sealed_epoch() == 0 || pin.state.ending()) continue;
+    ++complete;
+    newest_us = pin.state.begun_us();
+    newest_bytes = pin.state.bytes();
+  }
+  core_.metrics.SetBackups(newest_us, newest_bytes, complete, pins.size() - complete);
   return absl::OkStatus();
 }
 

@@ -31,6 +31,7 @@ class Housekeeping {
   absl::Status ProposeRetention();
   absl::Status MeasureLag();
   absl::Status MeasureCursors();
+  absl::Status LookAtBackups();
 
   ServiceCore& core_;
   // Shared with what is under way when this ends.

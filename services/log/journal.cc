@@ -111,6 +111,20 @@ absl::StatusOr<std::unique_ptr<Journal>> Journal::Open(
   return journal;
 }
 
+absl::Status Journal::Begin(JournalOptions options, JournalPosition last) {
+  Journal journal(std::move(options));
+  FileSystem& files = *journal.options_.files;
+  SLUICE_RETURN_IF_ERROR(files.MakeFolder(journal.options_.folder));
+  SLUICE_ASSIGN_OR_RETURN(const std::vector<std::string> names,
+                          files.List(journal.options_.folder));
+  if (!names.empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(journal.options_.folder.string(), " is not empty"));
+  }
+  journal.last_ = last.value;
+  return journal.StartFile(0);
+}
+
 absl::Status Journal::Recover(
     uint64_t applied, absl::FunctionRef<absl::Status(JournalPosition, std::string_view)> replay) {
   SLUICE_ASSIGN_OR_RETURN(const std::vector<std::string> names,

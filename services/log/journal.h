@@ -41,6 +41,10 @@ class Journal {
       JournalOptions options, JournalPosition applied,
       absl::FunctionRef<absl::Status(JournalPosition, std::string_view group)> replay);
 
+  // Makes a journal whose first group will be the one after `last`: for a store that was restored.
+  // FAILED_PRECONDITION if the folder is not empty.
+  static absl::Status Begin(JournalOptions options, JournalPosition last);
+
   // Writes the parts as one group, and syncs it. Its position is last() afterwards.
   absl::Status Append(std::span<const std::string_view> parts);
   // Writes and syncs an empty group, if the last one is not: so that damage to the last group is

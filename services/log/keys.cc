@@ -104,6 +104,12 @@ std::string EncodeGarbageKey(const GarbageKey& key) {
   return out;
 }
 
+std::string PinKey(uint64_t number) {
+  std::string key = Start(RowType::kPin, 1 + 8);
+  PutBigEndian64(&key, number);
+  return key;
+}
+
 std::string CollectionKey(const CollectionId& collection) {
   return WithId(RowType::kCollection, collection.view(), 0);
 }
@@ -180,6 +186,12 @@ std::optional<GarbageKey> DecodeGarbageKey(std::string_view key) {
   out.token = in.BigEndian64();
   out.number = in.BigEndian64();
   return out;
+}
+
+std::optional<uint64_t> DecodePinKey(std::string_view key) {
+  if (!IsRow(key, RowType::kPin, 1 + 8)) return std::nullopt;
+  Decoder in(key.substr(1));
+  return in.BigEndian64();
 }
 
 std::optional<CollectionId> CollectionOfKey(std::string_view key) {

@@ -16,13 +16,15 @@
 //   G dueTime collection what token number
 //                                   v1::GarbageEntry, without its key
 //                                                                  Commit(merge), end of a token, DeleteLog; CollectGarbage
+//   B number                        pb::PinState                   BeginPin, SealPin; deleted by EndPin
 //   C collection                    v1::Collection                 catalog machine
 //   N tenant \0 database \0 name     collection                     catalog machine
 // clang-format on
 //
 // A row of S is named by the last SeqId it covers: ranges do not overlap, and a merge's output has
 // the name of its last input. Of those that end at the same SeqId (SegmentInfo.fill) all but the
-// first have their number in the name.
+// first have their number in the name. Garbage that a backup holds is due at kHeld, which is never,
+// and gets a time when it is let go of.
 #pragma once
 
 #include <cstdint>
@@ -45,6 +47,7 @@ enum class RowType : char {
   kMissing = 'V',
   kDue = 'D',
   kGarbage = 'G',
+  kPin = 'B',
   kCollection = 'C',
   kName = 'N',
 };
@@ -63,6 +66,9 @@ struct DueKey {
   CollectionId collection;
   friend bool operator==(const DueKey&, const DueKey&) = default;
 };
+
+// Instead of a time: as long as a backup names it.
+inline constexpr int64_t kHeld = INT64_MAX;
 
 struct GarbageKey {
   int64_t due_us = 0;
@@ -92,6 +98,7 @@ std::string TokenKey(const CollectionId& collection, LeaseToken token);
 std::string MissingKey(const CollectionId& collection, std::string_view id_hash);
 std::string EncodeDueKey(const DueKey& key);
 std::string EncodeGarbageKey(const GarbageKey& key);
+std::string PinKey(uint64_t number);
 std::string CollectionKey(const CollectionId& collection);
 std::string NameKey(std::string_view tenant, std::string_view database, std::string_view name);
 
@@ -118,6 +125,7 @@ struct CursorKeyParts {
 std::optional<CursorKeyParts> DecodeCursorKey(std::string_view key);
 std::optional<DueKey> DecodeDueKey(std::string_view key);
 std::optional<GarbageKey> DecodeGarbageKey(std::string_view key);
+std::optional<uint64_t> DecodePinKey(std::string_view key);
 // Of a key with a collection right after its type byte: L, A, U, S, T, V, C.
 std::optional<CollectionId> CollectionOfKey(std::string_view key);
 

@@ -63,6 +63,17 @@ TEST(KeysTest, CursorKeysSortByCollectionThenNameAndComeBackAsTheyWere) {
   EXPECT_FALSE(DecodeCursorKey(SegmentKey(kHigh, SeqId(1))));
 }
 
+TEST(KeysTest, WhatABackupHoldsSortsAfterAllGarbageThatHasATime) {
+  EXPECT_LT(EncodeGarbageKey({kHeld - 1, kHigh, GarbageKind::kCollection, 9, 9}),
+            EncodeGarbageKey({kHeld, kLow, GarbageKind::kSegment, 1, 1}));
+}
+
+TEST(KeysTest, PinKeysSortByNumberAndComeBackAsTheyWere) {
+  EXPECT_LT(PinKey(255), PinKey(256));
+  EXPECT_EQ(DecodePinKey(PinKey(7)), 7);
+  EXPECT_EQ(DecodePinKey("B"), std::nullopt);
+}
+
 TEST(KeysTest, DedupeKeysSortByTheTimeOfTheRequestId) {
   const RequestId early(Uuid::TimeOrdered(1'000));
   const RequestId late(Uuid::TimeOrdered(1'001));
@@ -98,6 +109,7 @@ TEST(KeysTest, EveryTypeOfRowHasALetterOfItsOwn) {
                                          MissingKey(kLow, std::string(16, 'h')),
                                          EncodeDueKey({}),
                                          EncodeGarbageKey({}),
+                                         PinKey(1),
                                          CollectionKey(kLow),
                                          NameKey("", "", "")};
   std::set<RowType> types;

@@ -203,7 +203,7 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
   if (!work.has_segment()) return 0;
   v1::SegmentInfo segment = work.segment();
   segment.set_fill(fill);
-  rows_.Put(SegmentKey(log.id, SeqId(to), fill), segment.SerializeAsString());
+  PutSegment(log, std::move(segment));
   state.set_segments_version(state.segments_version() + 1);
   return work.segment().number();
 }
@@ -241,14 +241,16 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
                                         last->up_to_seq_id(), "merge.output"));
   }
 
+  SLUICE_ASSIGN_OR_RETURN(const Pins pins, ReadPins());
   for (auto input = first; input <= last; ++input) {
     rows_.Delete(SegmentKey(log.id, SeqId(input->up_to_seq_id()), input->fill()));
     v1::GarbageEntry entry;
     entry.set_collection_id(log.id.ToString());
     entry.set_incarnation(shard_.incarnation());
+    entry.set_backup_epoch(shard_.backup_epoch());
     *entry.mutable_segment() = *input;
-    rows_.Put(EncodeGarbageKey({now() + shard_.policy().grace_us(), log.id, GarbageKind::kSegment,
-                                input->token(), input->number()}),
+    rows_.Put(EncodeGarbageKey({GarbageDue(pins, input->backup_epoch()), log.id,
+                                GarbageKind::kSegment, input->token(), input->number()}),
               entry.SerializeAsString());
   }
   log.state.set_garbage_objects(log.state.garbage_objects() + count);
@@ -256,8 +258,7 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   if (!work.has_output()) return 0;
   v1::SegmentInfo output = work.output();
   output.set_fill(last->fill());
-  rows_.Put(SegmentKey(log.id, SeqId(last->up_to_seq_id()), last->fill()),
-            output.SerializeAsString());
+  PutSegment(log, std::move(output));
   return work.output().number();
 }
 
@@ -302,6 +303,13 @@ absl::StatusOr<std::optional<pb::TokenState>> LogMachine::FindToken(const Log& l
 
 void LogMachine::PutToken(const Log& log, uint64_t token, const pb::TokenState& state) {
   rows_.Put(TokenKey(log.id, LeaseToken(token)), state.SerializeAsString());
+}
+
+void LogMachine::PutSegment(const Log& log, v1::SegmentInfo segment) {
+  segment.set_incarnation(shard_.incarnation());
+  segment.set_backup_epoch(shard_.backup_epoch());
+  rows_.Put(SegmentKey(log.id, SeqId(segment.up_to_seq_id()), segment.fill()),
+            segment.SerializeAsString());
 }
 
 absl::Status LogMachine::EndLease(Log& log, v1::LeaseKind kind) {

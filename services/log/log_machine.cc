@@ -69,6 +69,12 @@ std::optional<Result> LogMachine::Apply(const pb::Command& command) {
       return RetryMissing(command.retry_missing());
     case pb::Command::kDropMissing:
       return DropMissing(command.drop_missing());
+    case pb::Command::kBeginPin:
+      return BeginPin();
+    case pb::Command::kSealPin:
+      return SealPin(command.seal_pin());
+    case pb::Command::kEndPin:
+      return EndPin(command.end_pin());
     default:
       return std::nullopt;
   }
@@ -156,6 +162,7 @@ Result LogMachine::OpenLog(const pb::OpenLog& command) {
   state.set_settings_version(command.settings_version());
   state.set_id_hash_key(command.id_hash_key());
   state.set_dimension(command.schema().dimension());
+  state.set_opened_backup_epoch(shard_.backup_epoch());
   // 0 means "I hold none" when a reader asks for a view.
   state.set_segments_version(1);
   table_.Moved(*log);
@@ -178,6 +185,7 @@ Result LogMachine::DeleteLog(const pb::DeleteLog& command) {
   SLUICE_ASSIGN_OR_RETURN(Log* const log, table_.Find(id));
   if (!log) return NotFound(id);
   if (log->state.deleted()) return Done{};
+  SLUICE_ASSIGN_OR_RETURN(const Pins pins, ReadPins());
   log->state.set_deleted(true);
   // Whatever its tokens wrote goes with the whole collection.
   log->state.clear_compaction_lease();
@@ -189,7 +197,9 @@ Result LogMachine::DeleteLog(const pb::DeleteLog& command) {
   entry.set_collection_id(id.ToString());
   entry.set_incarnation(shard_.incarnation());
   entry.set_whole_collection(true);
-  rows_.Put(EncodeGarbageKey({now() + shard_.policy().grace_us(), id, GarbageKind::kCollection}),
+  entry.set_backup_epoch(shard_.backup_epoch());
+  rows_.Put(EncodeGarbageKey(
+                {GarbageDue(pins, log->state.opened_backup_epoch()), id, GarbageKind::kCollection}),
             entry.SerializeAsString());
   table_.Moved(*log);
   return Done{};

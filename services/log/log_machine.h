@@ -56,6 +56,10 @@ class LogMachine {
   Result CollectGarbage(const pb::CollectGarbage& command);
   Result RetryMissing(const pb::RetryMissing& command);
   Result DropMissing(const pb::DropMissing& command);
+  // What backups name is not collected (pins.cc).
+  Result BeginPin();
+  Result SealPin(const pb::SealPin& command);
+  Result EndPin(const pb::EndPin& command);
 
   // What a push asks of the log (push_conditions.cc). PREDECESSOR_MISSING, TAIL_MOVED, IDS_CHANGED,
   // OBSERVED_TOO_OLD, BEYOND_TAIL.
@@ -84,6 +88,13 @@ class LogMachine {
   };
   absl::StatusOr<Kept> KeptAfter(const Log& log, uint64_t trim);
   TrimAnswer TrimTo(pb::LogState& state, const Kept& kept);
+  using Pins = std::vector<std::pair<uint64_t, pb::PinState>>;
+  absl::StatusOr<Pins> ReadPins();
+  absl::StatusOr<pb::PinState> FindPin(uint64_t number);
+  // When what becomes garbage now may be collected; `made_epoch`: when it came to be referred to.
+  int64_t GarbageDue(const Pins& pins, uint64_t made_epoch) const;
+  // Gives held garbage a time, unless one of `pins` holds it.
+  absl::Status Release(const Pins& pins, std::string_view key, std::string_view row);
 
   // Apply the work of a commit to `log`, or refuse it and change nothing. Yield the number of the
   // object that came into the list; 0: none.
@@ -92,6 +103,8 @@ class LogMachine {
   absl::StatusOr<uint64_t> CommitMerge(Log& log, uint64_t token, const pb::TokenState& state,
                                        const v1::MergeWork& work);
   absl::StatusOr<std::optional<pb::TokenState>> FindToken(const Log& log, uint64_t token);
+  // Into the list.
+  void PutSegment(const Log& log, v1::SegmentInfo segment);
   void PutToken(const Log& log, uint64_t token, const pb::TokenState& state);
   // Ends the lease of this kind and its token, if there is one.
   absl::Status EndLease(Log& log, v1::LeaseKind kind);

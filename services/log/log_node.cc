@@ -34,6 +34,7 @@ absl::Status LogNode::Start(const std::shared_ptr<grpc::Channel>&) {
   absl::StatusOr<std::unique_ptr<Shard>> shard = Shard::Open(std::move(options));
   if (!shard.ok()) return shard.status();
   core_->shard = *std::move(shard);
+  core_->backup_desk = std::make_unique<BackupDesk>(*core_->shard, settings_.backup_folder);
   housekeeping_ = std::make_unique<Housekeeping>(*core_);
   gate_.Open(core_.get());
   server::Log(server::Level::kInfo, "the log is open",
@@ -56,6 +57,7 @@ void LogNode::BeginDrain() {
   gate_.BeginDrain();
   core_->claims.BeginDrain();
   core_->streams.BeginDrain();
+  core_->backups_stop.request_stop();
 }
 
 void LogNode::FinishDrain(std::chrono::steady_clock::time_point deadline) {

@@ -108,6 +108,20 @@ LogMetrics::LogMetrics(Registry& r)
       commits_(Counters(r, "sluice_log_commits_total",
                         "Commits answered, by kind and result (OK, or the reason). Alert on "
                         "LEASE_LOST that lasts: leases are too short.")),
+      backups_(Counters(r, "sluice_log_backups_total",
+                        "Backups that were asked for, by result (OK, or the reason). Alert on "
+                        "anything but OK.")),
+      backup_newest_(OneGauge(r, "sluice_log_backup_newest_timestamp_seconds",
+                              "When the newest complete backup that is there was begun; 0: there "
+                              "is none. Alert when it is older than backups are made.")),
+      backup_bytes_(OneGauge(r, "sluice_log_backup_newest_bytes",
+                             "Its size, with what it shares with other backups.")),
+      pins_(Gauges(r, "sluice_log_backup_pins",
+                   "Backups whose objects are kept, by state: complete, incomplete. Alert on "
+                   "incomplete for longer than a backup takes: it failed, and nothing is collected "
+                   "until it is deleted.")),
+      pins_complete_(pins_.Add({{"state", "complete"}})),
+      pins_incomplete_(pins_.Add({{"state", "incomplete"}})),
       inflight_bytes_(OneGauge(r, "sluice_log_inflight_bytes",
                                "Commands accepted and not answered yet. Near the limit, pushes are "
                                "refused.")),
@@ -203,6 +217,18 @@ void LogMetrics::Claimed(std::string_view kind) {
 
 void LogMetrics::Committed(std::string_view kind, const absl::Status& status) {
   commits_.Add({{"kind", std::string(kind)}, {"result", ReasonOrCode(status)}}).Increment();
+}
+
+void LogMetrics::BackedUp(const absl::Status& status) {
+  backups_.Add({{"result", status.ok() ? "OK" : ReasonOrCode(status)}}).Increment();
+}
+
+void LogMetrics::SetBackups(int64_t newest_us, uint64_t newest_bytes, size_t complete,
+                            size_t incomplete) {
+  backup_newest_.Set(static_cast<double>(newest_us) / 1e6);
+  backup_bytes_.Set(static_cast<double>(newest_bytes));
+  pins_complete_.Set(static_cast<double>(complete));
+  pins_incomplete_.Set(static_cast<double>(incomplete));
 }
 
 void LogMetrics::SetShard(const Shard& shard, size_t waiting_claims) {

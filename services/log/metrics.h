@@ -56,6 +56,11 @@ class LogMetrics {
   // A commit that was answered: "OK", or the reason of the error.
   void Committed(std::string_view kind, const absl::Status& status);
 
+  // A backup that was asked for: made, or not.
+  void BackedUp(const absl::Status& status);
+  // The backups that pins are held for: the newest complete one (0: none), and how many are not.
+  void SetBackups(int64_t newest_us, uint64_t newest_bytes, size_t complete, size_t incomplete);
+
   // What the node looks at every so often.
   void SetShard(const Shard& shard, size_t waiting_claims);
   // Bytes of the rows of request ids.
@@ -87,6 +92,13 @@ class LogMetrics {
   prometheus::Counter& lost_by_bytes_;
   prometheus::Family<prometheus::Counter>& claims_;
   prometheus::Family<prometheus::Counter>& commits_;
+
+  prometheus::Family<prometheus::Counter>& backups_;
+  prometheus::Gauge& backup_newest_;
+  prometheus::Gauge& backup_bytes_;
+  prometheus::Family<prometheus::Gauge>& pins_;
+  prometheus::Gauge& pins_complete_;
+  prometheus::Gauge& pins_incomplete_;
 
   prometheus::Gauge& inflight_bytes_;
   prometheus::Gauge& journal_bytes_;

@@ -103,6 +103,7 @@ absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind
 
 absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapshot, int64_t now_us,
                                                           size_t limit) {
+  SLUICE_ASSIGN_OR_RETURN(const pb::ShardState shard, ReadShardState(snapshot));
   std::vector<v1::GarbageEntry> entries;
   const std::string prefix = TypePrefix(RowType::kGarbage);
   auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
@@ -112,6 +113,7 @@ absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapsh
     SLUICE_ASSIGN_OR_RETURN(v1::GarbageEntry entry,
                             Parse<v1::GarbageEntry>(it.value(), "a garbage row"));
     entry.set_key(std::string(it.key()));
+    entry.set_incarnation(shard.incarnation());
     entries.push_back(std::move(entry));
   }
   SLUICE_RETURN_IF_ERROR(it.status());
@@ -143,6 +145,20 @@ absl::StatusOr<MissingPage> ReadMissingVectors(const Snapshot& snapshot,
       page.missing.push_back(std::move(missing));
     }
   }
+}
+
+absl::StatusOr<std::vector<Pin>> ReadPins(const Snapshot& snapshot) {
+  std::vector<Pin> pins;
+  const std::string prefix = TypePrefix(RowType::kPin);
+  auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
+  for (; it.Valid(); it.Next()) {
+    const auto number = DecodePinKey(it.key());
+    if (!number) continue;
+    SLUICE_ASSIGN_OR_RETURN(auto state, Parse<pb::PinState>(it.value(), "a backup's pin"));
+    pins.push_back({*number, std::move(state)});
+  }
+  SLUICE_RETURN_IF_ERROR(it.status());
+  return pins;
 }
 
 absl::StatusOr<v1::Collection> ReadCollection(const Snapshot& snapshot,

@@ -44,7 +44,9 @@ absl::StatusOr<std::vector<DueKey>> ReadDue(const Snapshot& snapshot, DueKind ki
 // When the next work of this kind is due (also if it is already); nullopt: there is none.
 absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind kind);
 
-// Entries whose grace time is over at `now_us`, oldest first, complete with their keys.
+// Entries whose grace time is over at `now_us`, oldest first, complete with their keys. All name
+// objects of this log's incarnation: those that a restored log finds in its rows from before are
+// not its own to delete; their names of now stand for nothing.
 absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapshot, int64_t now_us,
                                                           size_t limit);
 
@@ -60,6 +62,12 @@ absl::StatusOr<MissingPage> ReadMissingVectors(const Snapshot& snapshot,
                                                const CollectionId& collection,
                                                v1::MissingReason reason, std::string_view after,
                                                size_t limit);
+// By number.
+struct Pin {
+  uint64_t number = 0;
+  pb::PinState state;
+};
+absl::StatusOr<std::vector<Pin>> ReadPins(const Snapshot& snapshot);
 
 // In any state. COLLECTION_NOT_FOUND.
 absl::StatusOr<v1::Collection> ReadCollection(const Snapshot& snapshot,

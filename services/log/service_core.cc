@@ -9,6 +9,9 @@ namespace {
 // times.
 constexpr size_t kCommandThreads = 4;
 constexpr size_t kMaxWaitingCommands = 1000;
+// One at work on the folder of backups, and one to tell the others that it is.
+constexpr size_t kBackupThreads = 2;
+constexpr size_t kMaxWaitingBackups = 10;
 
 }  // namespace
 
@@ -16,6 +19,7 @@ ServiceCore::ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log
     : metrics(metrics_of_log),
       reads(settings.read_threads, settings.read_max_waiting),
       commands(kCommandThreads, kMaxWaitingCommands),
+      backups(kBackupThreads, kMaxWaitingBackups),
       watchers(reads),
       streams(settings.max_streams, settings.max_held_bytes),
       claims(*this, settings.max_waiting_claims),
@@ -26,9 +30,12 @@ ServiceCore::~ServiceCore() { Stop(std::chrono::steady_clock::now()); }
 // Sequences of commands need the shard to end as they should; but a shard that cannot write gives
 // some of their answers only when it stops. The shard's last answers need threads that read.
 void ServiceCore::Stop(std::chrono::steady_clock::time_point deadline) {
+  backups_stop.request_stop();
   commands.AwaitIdle(deadline);
+  backups.AwaitIdle(deadline);
   if (shard) shard->Stop();
   commands.Stop();
+  backups.Stop();
   reads.Stop();
 }
 

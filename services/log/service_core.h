@@ -8,10 +8,12 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <stop_token>
 #include <string_view>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/log/backup_desk.h"
 #include "services/log/claim_desk.h"
 #include "services/log/metrics.h"
 #include "services/log/settings.h"
@@ -36,6 +38,9 @@ struct ServiceCore {
   WorkerPool reads;
   // Sequences of commands: they wait for the journal, which reads must not.
   WorkerPool commands;
+  // Backups, and what is asked of them: they take minutes. They are told to stop with the node.
+  WorkerPool backups;
+  std::stop_source backups_stop;
   Watchers watchers;
   Streams streams;
   ClaimDesk claims;
@@ -45,6 +50,7 @@ struct ServiceCore {
   const std::chrono::seconds view_time;
   // Set before any call comes in.
   std::unique_ptr<Shard> shard;
+  std::unique_ptr<BackupDesk> backup_desk;
 };
 
 // The services' way to the core.

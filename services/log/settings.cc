@@ -70,6 +70,8 @@ void LogSettings::Declare(server::Settings& s) {
         "Messages of all streams that their consumers have not read; near it they get smaller.");
   s.Add("log.claim.max_waiting", &max_waiting_claims, 10'000, 1, 1'000'000,
         "Claims that wait for work; more are refused with OVERLOADED.");
+  s.Add("log.backup.folder", &backup_folder, "",
+        "Where backups are kept; better on another disk. Empty: there are none.");
 }
 
 ShardOptions LogSettings::Shard() const {

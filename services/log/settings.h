@@ -30,6 +30,7 @@ struct LogSettings {
   uint64_t max_streams = 0;
   uint64_t max_held_bytes = 0;
   uint64_t max_waiting_claims = 0;
+  std::string backup_folder;
 
   // Sets the defaults. `this` must outlive `settings`.
   void Declare(server::Settings& settings);

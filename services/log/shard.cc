@@ -7,13 +7,11 @@
 #include <optional>
 #include <utility>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/base/check.h"
 #include "common/base/clock.h"
 #include "common/errors/errors.h"
+#include "services/log/data_folder.h"
 #include "services/log/reader.h"
 
 namespace sluice::log {
@@ -22,8 +20,6 @@ namespace {
 using std::chrono::milliseconds;
 using Clock = std::chrono::steady_clock;
 
-constexpr int kFormat = 1;
-constexpr char kFormatPrefix[] = "sluice-log ";
 constexpr milliseconds kReadOnlyRetry{500};
 // The store is flushed, so that the journal can be cut, when it is as large as this many files (or
 // memtables, if they are larger): commands that change next to nothing never fill a memtable.
@@ -37,46 +33,6 @@ int64_t MicrosSinceBoot() {
   timespec now{};
   ::clock_gettime(CLOCK_BOOTTIME, &now);
   return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
-}
-
-// Whether the folder has a FORMAT file yet. Refuses one that this program cannot read; touches
-// nothing.
-absl::StatusOr<bool> CheckFormat(const std::filesystem::path& folder, FileSystem& files) {
-  const std::filesystem::path path = folder / "FORMAT";
-  const auto text = files.Read(path);
-  if (absl::IsNotFound(text.status())) {
-    const auto names = files.List(folder);
-    if (names.ok() && std::find(names->begin(), names->end(), "journal") != names->end()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(folder.string(), " holds a journal but no FORMAT file"));
-    }
-    return false;
-  }
-  SLUICE_RETURN_IF_ERROR(text.status());
-  absl::string_view version = *text;
-  int number = 0;
-  if (!absl::ConsumePrefix(&version, kFormatPrefix) || !absl::SimpleAtoi(version, &number)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(path.string(), " does not say that this is a data folder of sluice-log"));
-  }
-  if (number > kFormat) {
-    return absl::FailedPreconditionError(absl::StrCat(folder.string(), " is of format ", number,
-                                                      "; this program reads up to ", kFormat,
-                                                      ": use a newer one"));
-  }
-  return true;
-}
-
-absl::Status MarkFormat(const std::filesystem::path& folder, FileSystem& files) {
-  {
-    SLUICE_ASSIGN_OR_RETURN(const auto file, files.Open(folder / "FORMAT.new", 0));
-    const std::string line = absl::StrCat(kFormatPrefix, kFormat, "\n");
-    const std::string_view parts[] = {line};
-    SLUICE_RETURN_IF_ERROR(file->Write(0, parts));
-    SLUICE_RETURN_IF_ERROR(file->Sync());
-  }
-  SLUICE_RETURN_IF_ERROR(files.Rename(folder / "FORMAT.new", folder / "FORMAT"));
-  return files.SyncFolder(folder);
 }
 
 }  // namespace
@@ -126,7 +82,7 @@ absl::Status Shard::Start() {
 
   std::vector<LogPositions> moved;
   const JournalPosition applied(machine_->shard().applied_position());
-  JournalOptions journal{.folder = options_.folder / "journal",
+  JournalOptions journal{.folder = options_.folder / JournalFolder(machine_->shard()),
                          .file_bytes = options_.journal_file_bytes,
                          .files = options_.files};
   SLUICE_ASSIGN_OR_RETURN(

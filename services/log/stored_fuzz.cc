@@ -68,6 +68,7 @@ void TryKey(std::string_view key) {
   if (const auto due = log::DecodeDueKey(key)) SLUICE_CHECK(log::EncodeDueKey(*due) == key);
   if (const auto garbage = log::DecodeGarbageKey(key))
     SLUICE_CHECK(log::EncodeGarbageKey(*garbage) == key);
+  if (const auto pin = log::DecodePinKey(key)) SLUICE_CHECK(log::PinKey(*pin) == key);
 }
 
 }  // namespace
@@ -107,6 +108,7 @@ std::vector<std::string> FuzzSeeds() {
                                     "k" + log::CursorKey(kCollection, "c"),
                                     "k" + log::EncodeDueKey(due),
                                     "k" + log::EncodeGarbageKey(garbage),
+                                    "k" + log::PinKey(3),
                                     "k" + log::LogKey(kCollection),
                                     "k" + log::NameKey("t", "d", "n")};
   for (const char* kind : {"A", "C"}) {

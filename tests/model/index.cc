@@ -35,8 +35,8 @@ absl::StatusOr<Index> TryOpenIndex(client::Log& log, const ObjectStore& objects,
   }));
   std::vector<std::shared_ptr<const Segment>> segments;
   for (const v1::SegmentInfo& info : index.header.segments()) {
-    const std::string name = SegmentObjectName(collection, Incarnation(index.header.incarnation()),
-                                               info.token(), info.number());
+    const std::string name =
+        SegmentObjectName(collection, Incarnation(index.header.incarnation()), info);
     SLUICE_ASSIGN_OR_RETURN(const std::filesystem::path path, objects.Fetch(name));
     SLUICE_ASSIGN_OR_RETURN(segments.emplace_back(), Segment::Open(path, info));
   }

@@ -3,6 +3,7 @@
 // may be restarted by different threads.
 #pragma once
 
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <string>
@@ -42,6 +43,14 @@ class Cluster {
   // Ends a process and starts it again. By SIGKILL, or by SIGTERM, after which it must exit with 0
   // in time.
   absl::Status Restart(size_t process, int signal);
+  // Ends a process by SIGKILL; Restart starts it again.
+  void Kill(size_t process) { processes_[process].process->Kill(); }
+  // A setting of the process, as a variable, from its next start on.
+  void Set(size_t process, const std::string& variable, const std::string& value) {
+    processes_[process].options.environment[variable] = value;
+  }
+  // The folder of objects.
+  std::filesystem::path objects() const { return data_.path() / "objects"; }
   // What the processes wrote to standard error since they were started last: the ends of it, for
   // messages.
   std::string ErrorOutput() const;

@@ -77,8 +77,11 @@ std::string Description(const v1::Collection& c, const v1::DescribeLogResponse& 
   if (log.cursors_size() > 0) absl::StrAppend(&out, CursorTable(log.cursors(), log.tail_seq_id()));
   std::vector<std::vector<std::string>> segments;
   for (const v1::SegmentInfo& s : log.segments()) {
+    // Of a log that was restored: what it was written under, if it was before.
+    const bool before = s.incarnation() != 0 && s.incarnation() != log.incarnation();
     segments.push_back(
-        {absl::StrCat(s.token(), "/", s.number()),
+        {absl::StrCat(before ? IncarnationText(s.incarnation()) + "/" : "", s.token(), "/",
+                      s.number()),
          absl::StrCat(Grouped(s.after_seq_id() + 1), "..", Grouped(s.up_to_seq_id())),
          Grouped(s.entries()), Grouped(s.rows()), Grouped(s.vectors()), Bytes(s.bytes())});
   }

@@ -102,4 +102,21 @@ absl::Status Lag(Session& session, const std::vector<std::string>& collections);
 // clock.cc
 absl::Status Clock(Session& session, bool correct);
 
+// backup.cc
+absl::Status CreateBackup(Session& session);
+absl::Status ListBackups(Session& session);
+absl::Status VerifyBackup(Session& session, uint32_t backup_id);
+// One of the two; the other is 0.
+absl::Status DeleteBackup(Session& session, uint32_t backup_id, uint64_t pin);
+// The log's oldest complete ones, until `keep` are left.
+absl::Status PurgeBackups(Session& session, uint32_t keep);
+struct RestoreArguments {
+  std::string from;
+  // 0: the newest.
+  uint32_t backup_id = 0;
+  std::string data;
+};
+// Speaks to no server.
+absl::Status RestoreBackup(Session& session, const RestoreArguments& arguments);
+
 }  // namespace sluice::ctl

@@ -167,7 +167,8 @@ Json LogJson(const v1::DescribeLogResponse& log) {
             {"segments", Json::array()}};
   for (const v1::Cursor& cursor : log.cursors()) json["cursors"].push_back(CursorJson(cursor));
   for (const v1::SegmentInfo& s : log.segments()) {
-    json["segments"].push_back({{"token", s.token()},
+    json["segments"].push_back({{"incarnation", IncarnationText(s.incarnation())},
+                                {"token", s.token()},
                                 {"number", s.number()},
                                 {"after_seq_id", s.after_seq_id()},
                                 {"up_to_seq_id", s.up_to_seq_id()},

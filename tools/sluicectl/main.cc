@@ -19,7 +19,7 @@ Exit status:
   1  failed, and nothing of the failed call is in
   2  bad usage or input (of a bad line: every line before it is in, and nothing after it)
   3  failed, and the call may be in: look, or repeat it
-  4  no such collection or cursor
+  4  no such collection, cursor or backup
   5  unavailable, overloaded or out of time, and nothing of the failed call is in)";
 
 // What was chosen on the command line.
@@ -54,6 +54,7 @@ class CommandLine {
     AddReads();
     AddFollowing();
     AddCursors();
+    AddBackups();
   }
 
   int Run(int argc, char** argv) {
@@ -268,6 +269,41 @@ class CommandLine {
                         "if it is not there");
   }
 
+  void AddBackups() {
+    constexpr double kDay = 24 * 60 * 60;
+    CLI::App& group = *app_.add_subcommand(
+        "backup", "Backups of the log, in the folder of its setting log.backup.folder");
+    group.require_subcommand(1);
+    group.fallthrough();
+    Command(
+        group, "create", "Make a backup, while writes go on, and verify it", true,
+        [](Session& s) { return ctl::CreateBackup(s); }, kDay);
+    Command(group, "list", "List backups, and pins without a backup", false,
+            [](Session& s) { return ctl::ListBackups(s); });
+    CLI::App* verify = Command(
+        group, "verify", "Read a backup, compare checksums, open it", false,
+        [this](Session& s) { return ctl::VerifyBackup(s, backup_id_); }, kDay);
+    verify->add_option("backup", backup_id_, "Its number")->required();
+    CLI::App* remove = Command(
+        group, "delete", "Delete a backup, or a pin without one", true,
+        [this](Session& s) { return ctl::DeleteBackup(s, backup_id_, pin_); }, kDay);
+    CLI::Option_group* what = remove->add_option_group("what");
+    what->add_option("backup", backup_id_, "Its number");
+    what->add_option("--pin", pin_, "Of a backup that failed: its pin");
+    what->require_option(1);
+    CLI::App* purge = Command(
+        group, "purge", "Delete the log's oldest backups", true,
+        [this](Session& s) { return ctl::PurgeBackups(s, keep_); }, kDay);
+    purge->add_option("--keep", keep_, "So many stay")->required()->check(CLI::PositiveNumber);
+
+    CLI::App* restore = Command(app_, "restore", "Make a new log of a backup, on this machine",
+                                false, [this](Session& s) { return RestoreBackup(s, restore_); });
+    restore->add_option("--from", restore_.from, "The folder of backups")->required();
+    restore->add_option("--backup", restore_.backup_id, "Its number; else the newest");
+    restore->add_option("--data", restore_.data, "Folder of the new log: its setting log.data")
+        ->required();
+  }
+
   static void AddCollectionName(CLI::App* command, std::string* target) {
     command->add_option("collection", *target, "Name or id")->required();
   }
@@ -293,6 +329,10 @@ class CommandLine {
   std::string collection_;
   std::vector<std::string> collections_;
   std::optional<uint64_t> seq_id_;
+  uint32_t backup_id_ = 0;
+  uint64_t pin_ = 0;
+  uint32_t keep_ = 0;
+  RestoreArguments restore_;
   bool list_all_ = false;
   bool correct_clock_ = false;
 };

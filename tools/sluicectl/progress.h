@@ -6,6 +6,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace sluice::ctl {
@@ -22,8 +23,15 @@ struct ProgressState {
 std::string ProgressLine(const ProgressState& state, double seconds, std::optional<uint64_t> lag,
                          size_t width);
 
+// The same of bytes; `total` 0: not known.
+//   [#######.......]  50 %  copying  1.2 GiB  85.0 MiB/s
+std::string BytesLine(std::string_view what, uint64_t bytes, uint64_t total, double seconds,
+                      size_t width);
+
 class Progress {
  public:
+  // `line`, of at most `width` columns, is called from the drawing thread.
+  explicit Progress(std::function<std::string(double seconds, size_t width)> line);
   // `state` and `lag` (unapplied records, if it can be learnt) are called from the drawing thread.
   Progress(std::function<ProgressState()> state, std::function<std::optional<uint64_t>()> lag);
   // Removes the bar.
@@ -32,8 +40,7 @@ class Progress {
  private:
   void Draw(const std::stop_token& stop, bool terminal);
 
-  const std::function<ProgressState()> state_;
-  const std::function<std::optional<uint64_t>()> lag_;
+  const std::function<std::string(double, size_t)> line_;
   std::jthread drawing_;
 };
 

@@ -37,6 +37,8 @@ class Session {
   // A log client of its own patience.
   client::Log LogWith(const client::Options& options) const;
   const client::Options& options() const { return options_; }
+  // To the log, for calls that the client library does not have.
+  const std::shared_ptr<grpc::Channel>& log_channel() const { return log_channel_; }
 
   // Prints `json`, or what `people` returns.
   template <class Text>

@@ -38,6 +38,10 @@ TEST(TextTest, ProgressFitsItsLine) {
   EXPECT_EQ(ProgressLine(state, 2.0, 12'000, 200),
             "[#######.......]  50 %  31,000 records  15,500/s  SeqId 31,000  lag 12,000");
   EXPECT_EQ(ProgressLine({.records = 5}, 0, std::nullopt, 9), "5 records");
+  EXPECT_EQ(BytesLine("copying", 3 << 20, 6 << 20, 2.0, 200),
+            "[#######.......]  50 %  copying  3.0 MiB  1.5 MiB/s");
+  EXPECT_EQ(BytesLine("copying", 3 << 20, 1 << 20, 2.0, 22), "[##############] 100 %");
+  EXPECT_EQ(BytesLine("restoring", 3 << 20, 0, 0, 200), "restoring  3.0 MiB  0 B/s");
 }
 
 TEST(JsonOutTest, ARecordIsPrintedAsItIsRead) {
