@@ -18,9 +18,9 @@ constexpr std::chrono::milliseconds kProgressEvery(200);
 // Reports how far `work` is, until it goes.
 class Reports {
  public:
-  Reports(const BackupWork& work, uint64_t total_bytes,
+  Reports(const BackupWork& work,
           const std::function<void(const v1::CreateBackupProgress&)>& report)
-      : thread_([&work, total_bytes, &report](const std::stop_token& stop) {
+      : thread_([&work, &report](const std::stop_token& stop) {
           std::mutex mutex;
           std::condition_variable_any wakes;
           std::unique_lock lock(mutex);
@@ -28,8 +28,8 @@ class Reports {
               !wakes.wait_for(lock, stop, kProgressEvery, [&] { return stop.stop_requested(); })) {
             v1::CreateBackupProgress progress;
             progress.set_copied_bytes(work.written_bytes);
-            progress.set_total_bytes(total_bytes);
-            progress.set_verified_bytes(work.read_bytes);
+            progress.set_total_bytes(work.total_bytes);
+            progress.set_verified_bytes(work.verified_bytes);
             report(progress);
           }
         }) {}
@@ -73,8 +73,8 @@ absl::StatusOr<v1::BackupInfo> BackupDesk::Create(
   const uint64_t pin = std::get<PinAnswer>(*begun).number;
   Reached("pinned");
 
-  const Reports reports(work, shard_.store().DiskBytes() + shard_.store().MemtableBytes(),
-                        progress);
+  work.total_bytes = shard_.store().DiskBytes() + shard_.store().MemtableBytes();
+  const Reports reports(work, progress);
   const absl::StatusOr<BackupFiles> created = CreateUnder(pin, *folder, work, stop);
   // What it held is not named by anything.
   if (!created.ok()) {

@@ -54,7 +54,7 @@ class ReadFile : public rocksdb::FSSequentialFileOwnerWrapper {
                 IODebugContext* debug) override {
     if (work_->stopped) return Stopped();
     IOStatus status = FSSequentialFileOwnerWrapper::Read(n, options, result, scratch, debug);
-    if (status.ok()) work_->read_bytes += result->size();
+    if (status.ok() && work_->verifying) work_->verified_bytes += result->size();
     return status;
   }
 
@@ -136,7 +136,7 @@ BackupFiles FilesOf(const rocksdb::BackupInfo& info) {
 absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::Open(
     const std::filesystem::path& folder, BackupWork* work) {
   FileSystem& machine = *FileSystem::Machine();
-  std::unique_ptr<BackupFolder> opened(new BackupFolder);
+  std::unique_ptr<BackupFolder> opened(new BackupFolder(work));
   absl::Status made = machine.MakeFolder(folder);
   if (!made.ok()) return MakeError(Reason::BACKUP_FAILED, std::string(made.message()));
   absl::StatusOr<std::shared_ptr<void>> lock = machine.Lock(folder / "LOCK");
@@ -162,7 +162,7 @@ absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::OpenToRead(
   if (const auto names = FileSystem::Machine()->List(folder); !names.ok()) {
     return MakeError(Reason::BACKUP_NOT_FOUND, std::string(names.status().message()));
   }
-  std::unique_ptr<BackupFolder> opened(new BackupFolder);
+  std::unique_ptr<BackupFolder> opened(new BackupFolder(work));
   absl::StatusOr<std::shared_ptr<void>> lock = FileSystem::Machine()->Lock(folder / "LOCK");
   if (absl::IsFailedPrecondition(lock.status())) {
     return MakeError(Reason::BACKUP_BUSY, std::string(lock.status().message()));
@@ -172,7 +172,7 @@ absl::StatusOr<std::unique_ptr<BackupFolder>> BackupFolder::OpenToRead(
   rocksdb::BackupEngineReadOnly* reader = nullptr;
   SLUICE_RETURN_IF_ERROR(
       FromBackup(rocksdb::BackupEngineReadOnly::Open(OptionsFor(folder, opened->env_.get()),
-                                                     rocksdb::Env::Default(), &reader),
+                                                     opened->env_.get(), &reader),
                  folder.string()));
   opened->reader_.reset(reader);
   opened->base_ = reader;
@@ -220,6 +220,7 @@ absl::StatusOr<BackupFiles> BackupFolder::Create(Store& store, const pb::BackupL
 }
 
 absl::StatusOr<BackupContents> BackupFolder::Verify(uint32_t id) const {
+  work_->verifying = true;
   SLUICE_RETURN_IF_ERROR(FromBackup(base_->VerifyBackup(id, /*verify_with_checksum=*/true),
                                     absl::StrCat("backup ", id), id));
   return Read(id);

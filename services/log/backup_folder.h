@@ -35,8 +35,12 @@ struct BackupContents {
 
 // How far an operation is, and whether it shall end. Thread-safe.
 struct BackupWork {
+  // Of a backup's or a restored store's files; and how much there is to write, where that is known.
   std::atomic<uint64_t> written_bytes = 0;
-  std::atomic<uint64_t> read_bytes = 0;
+  std::atomic<uint64_t> total_bytes = 0;
+  // Of a backup's files, since the verification began.
+  std::atomic<uint64_t> verified_bytes = 0;
+  std::atomic<bool> verifying = false;
   // Reads and writes fail from then on.
   std::atomic<bool> stopped = false;
 };
@@ -67,9 +71,10 @@ class BackupFolder {
   absl::Status CopyTo(uint32_t id, const std::filesystem::path& store) const;
 
  private:
-  BackupFolder() = default;
+  explicit BackupFolder(BackupWork* work) : work_(work) {}
   absl::StatusOr<BackupContents> Read(uint32_t id) const;
 
+  BackupWork* const work_;
   std::shared_ptr<void> lock_;
   // Before the engines, which use it.
   std::unique_ptr<rocksdb::Env> env_;

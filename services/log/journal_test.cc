@@ -68,6 +68,21 @@ TEST_F(JournalTest, GroupsComeBackInOrderWithTheirPositions) {
   EXPECT_EQ(journal->last(), JournalPosition(3));
 }
 
+TEST_F(JournalTest, OneThatIsBegunForARestoredStoreGoesOnFromItsPosition) {
+  // Without it, groups would be missing.
+  EXPECT_TRUE(absl::IsDataLoss(Open(/*applied=*/41).status()));
+  const JournalOptions options{
+      .folder = folder_.path(), .file_bytes = file_bytes_, .files = &files_};
+  ASSERT_TRUE(Journal::Begin(options, JournalPosition(41)).ok());
+  for (const char* group : {"first", "second"}) {
+    const auto journal = MustOpen(/*applied=*/41);
+    ASSERT_TRUE(Append(*journal, group).ok());
+  }
+  EXPECT_EQ(MustOpen(/*applied=*/41)->last(), JournalPosition(43));
+  EXPECT_EQ(replayed_, (Groups{{42, "first"}, {43, "second"}}));
+  EXPECT_TRUE(absl::IsFailedPrecondition(Journal::Begin(options, JournalPosition(41))));
+}
+
 TEST_F(JournalTest, WhatWasAppliedIsNotReplayed) {
   {
     const auto journal = MustOpen();

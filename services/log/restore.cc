@@ -129,6 +129,7 @@ absl::StatusOr<Restored> Restore(const RestoreOptions& options, BackupWork* work
   SLUICE_RETURN_IF_ERROR(RemoveJournals(options.data, files));
   SLUICE_RETURN_IF_ERROR(files.MakeFolder(store_folder));
   reached("emptied");
+  work->total_bytes = backup.bytes;
   SLUICE_RETURN_IF_ERROR(backups->CopyTo(backup.id, store_folder));
   reached("copied");
 

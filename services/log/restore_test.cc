@@ -133,6 +133,46 @@ TEST_F(RestoreTest, ALogFromABackupHasWhatWasThereAndIsANewIncarnation) {
   EXPECT_EQ(StateOf(*copy).tail(), 3u);
 }
 
+TEST_F(RestoreTest, ARestoreTellsHowFarItIsAndEndsWhenItIsTold) {
+  BackedUp({std::string(100'000, 'a')}).reset();
+  BackupWork work;
+  RestoreOptions options{.backups = Backups(), .data = Copy(), .journal_file_bytes = 1 << 20};
+  work.stopped = true;
+  EXPECT_FALSE(Restore(options, &work).ok());
+  work.stopped = false;
+  const auto restored = Restore(options, &work);
+  ASSERT_TRUE(restored.ok()) << restored.status();
+  EXPECT_EQ(work.total_bytes, restored->bytes);
+  EXPECT_EQ(work.written_bytes, restored->bytes);
+  EXPECT_EQ(work.verified_bytes, 0u);
+}
+
+TEST_F(RestoreTest, ABackupTellsHowFarItIs) {
+  const auto original = BackedUp({});
+  Push(*original, "id", std::string(900'000, 'a'));
+  BackupDesk desk(*original, Backups());
+  // Between the steps there is time for a report.
+  std::atomic<bool> copied = false;
+  std::atomic<bool> told = false;
+  std::atomic<uint64_t> last_copied = 0;
+  std::atomic<uint64_t> last_verified = 0;
+  desk.reached = [&](std::string_view step) {
+    if (step != "copied") return;
+    copied = true;
+    while (!told) std::this_thread::yield();
+  };
+  const auto made = desk.Create({}, [&](const v1::CreateBackupProgress& progress) {
+    EXPECT_GE(progress.total_bytes(), 900'000u);
+    if (!copied || told) return;
+    last_copied = progress.copied_bytes();
+    last_verified = progress.verified_bytes();
+    told = true;
+  });
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_GE(last_copied, 900'000u);
+  EXPECT_EQ(last_verified, 0u);
+}
+
 TEST_F(RestoreTest, ARestoredLogIsOpenedAgainAndAgain) {
   BackedUp({"one"}).reset();
   ASSERT_TRUE(RestoreInto(Copy()).ok());

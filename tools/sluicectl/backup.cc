@@ -180,7 +180,7 @@ absl::Status RestoreBackup(Session& session, const RestoreArguments& arguments) 
   absl::StatusOr<log::Restored> restored;
   {
     const Progress bar([&](double seconds, size_t width) {
-      return BytesLine("restoring", work.written_bytes, 0, seconds, width);
+      return BytesLine("restoring", work.written_bytes, work.total_bytes, seconds, width);
     });
     restored = log::Restore(options, &work);
   }
