@@ -61,6 +61,16 @@ absl::Status Get(Session& session, const ReadArguments& arguments);
 absl::Status Query(Session& session, const ReadArguments& arguments);
 absl::Status Count(Session& session, const ReadArguments& arguments);
 
+// missing.cc
+struct MissingArguments {
+  std::string collection;
+  // "unspecified": any.
+  std::string reason = "unspecified";
+  bool retry = false;
+  bool drop = false;
+};
+absl::Status Missing(Session& session, const MissingArguments& arguments);
+
 // follow.cc
 struct TailArguments {
   std::string collection;

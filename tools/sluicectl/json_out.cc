@@ -136,6 +136,8 @@ Json LogJson(const v1::DescribeLogResponse& log) {
             {"failures", log.failures()},
             {"last_failure", log.last_failure()},
             {"garbage_objects", log.garbage_objects()},
+            {"missing_vectors", log.missing_vectors()},
+            {"owed_vectors", log.owed_vectors()},
             {"segments_version", log.segments_version()},
             {"segments", Json::array()}};
   for (const v1::SegmentInfo& s : log.segments()) {

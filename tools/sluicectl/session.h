@@ -55,6 +55,7 @@ class Session {
   client::Frontend frontend;
   client::Catalog catalog;
   client::Log log;
+  client::Compaction compaction;
 };
 
 // `patience` for a call with its retries.
