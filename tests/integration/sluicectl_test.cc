@@ -97,6 +97,8 @@ TEST_F(SluicectlTest, RecordsGoInAreAppliedFoundChangedAndRemoved) {
   EXPECT_EQ(Do({"wait", "c"})["applied_seq_id"], 2);
   EXPECT_EQ(Do({"lag", "c"})["collections"][0]["lag_records"], 0);
   EXPECT_EQ(Do({"count", "c", "--applied"})["count"], 2);
+  EXPECT_TRUE(Do({"missing", "c", "--reason", "refused", "--retry"})["missing"].empty());
+  EXPECT_EQ(Do({"collections", "describe", "c"})["missing_vectors"], 0);
   EXPECT_THAT(IdsOf(Do({"query", "c", "--text", "grey tortoise", "-k", "1"})["hits"]),
               ElementsAre("b"));
 

@@ -66,6 +66,8 @@ std::string Description(const v1::Collection& c, const v1::DescribeLogResponse& 
       {"no effect",
        absl::StrCat(Grouped(log.no_effect().adds()), " adds, ", Grouped(log.no_effect().updates()),
                     " updates, ", Grouped(log.no_effect().deletes()), " deletes")},
+      {"missing", absl::StrCat(Grouped(log.missing_vectors()), " vectors, ",
+                               Grouped(log.owed_vectors()), " of them owed")},
       {"failures",
        absl::StrCat(log.failures(), log.failures() > 0 ? ": " : "", log.last_failure())},
   };

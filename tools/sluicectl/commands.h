@@ -87,6 +87,16 @@ absl::Status RollbackCursor(Session& session, const CursorArguments& arguments);
 // CURSOR_NOT_FOUND if there is none of this name.
 absl::Status DeleteCursor(Session& session, const CursorArguments& arguments);
 
+// missing.cc
+struct MissingArguments {
+  std::string collection;
+  // "unspecified": any.
+  std::string reason = "unspecified";
+  bool retry = false;
+  bool drop = false;
+};
+absl::Status Missing(Session& session, const MissingArguments& arguments);
+
 // follow.cc
 struct TailArguments {
   std::string collection;

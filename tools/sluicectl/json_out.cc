@@ -163,6 +163,8 @@ Json LogJson(const v1::DescribeLogResponse& log) {
             {"kept_bytes", log.kept_bytes()},
             {"pinned_bytes", log.pinned_bytes()},
             {"cursors", Json::array()},
+            {"missing_vectors", log.missing_vectors()},
+            {"owed_vectors", log.owed_vectors()},
             {"segments_version", log.segments_version()},
             {"segments", Json::array()}};
   for (const v1::Cursor& cursor : log.cursors()) json["cursors"].push_back(CursorJson(cursor));

@@ -52,6 +52,7 @@ class CommandLine {
     AddCollections();
     AddWrites();
     AddReads();
+    AddMissing();
     AddFollowing();
     AddCursors();
     AddBackups();
@@ -199,6 +200,18 @@ class CommandLine {
                         "Or where it is more than so many bytes (0: the default)");
   }
 
+  void AddMissing() {
+    CLI::App* missing = Command(app_, "missing", "Show rows whose documents could not be embedded",
+                                false, [this](Session& s) { return Missing(s, missing_); });
+    AddCollectionName(missing, &missing_.collection);
+    missing->add_option("--reason", missing_.reason, "owed, refused or failing; none: all")
+        ->check(CLI::IsMember({"owed", "refused", "failing"}));
+    CLI::Option* retry = missing->add_flag("--retry", missing_.retry,
+                                           "Have those shown embedded again, as they are now");
+    missing->add_flag("--drop", missing_.drop, "Give up the vectors of those shown")
+        ->excludes(retry);
+  }
+
   void AddFollowing() {
     CLI::App* tail = Command(app_, "tail", "Print the records of the log as JSON lines", false,
                              [this](Session& s) { return Tail(s, tail_); });
@@ -324,6 +337,7 @@ class CommandLine {
   CreateArguments create_;
   WriteArguments write_;
   ReadArguments read_;
+  MissingArguments missing_;
   TailArguments tail_;
   CursorArguments cursor_;
   std::string collection_;

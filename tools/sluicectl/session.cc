@@ -31,7 +31,8 @@ Session::Session(const Flags& f)
       frontend(channel_, options_),
       catalog(channel_, options_),
       log(log_channel_, options_),
-      admin(log_channel_, options_) {}
+      admin(log_channel_, options_),
+      compaction(log_channel_, options_) {}
 
 v1::CollectionRef Session::Ref(const std::string& collection) const {
   v1::CollectionRef ref;

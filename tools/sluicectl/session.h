@@ -58,6 +58,7 @@ class Session {
   client::Catalog catalog;
   client::Log log;
   client::Admin admin;
+  client::Compaction compaction;
 };
 
 // Of a log_only collection none: nothing is ever applied.
