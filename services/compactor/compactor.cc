@@ -62,14 +62,14 @@ std::string WorkerName() {
 }  // namespace
 
 Compactor::Running::Running(const CompactorSettings& settings,
-                            const std::shared_ptr<grpc::Channel>& channel, ObjectStore store,
-                            Metrics& metrics, Faults& faults)
+                            const std::shared_ptr<grpc::Channel>& channel,
+                            std::unique_ptr<ObjectStore> store, Metrics& metrics, Faults& faults)
     : objects(std::move(store)),
-      cache(objects, settings.cache_bytes),
+      cache(*objects, settings.cache_bytes),
       log(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
       claims(channel, Deadlines(kClaimDeadline, kClaimDeadline)),
       compaction(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
-      workplace{compaction, log, objects, cache, metrics, faults, settings} {}
+      workplace{compaction, log, *objects, cache, metrics, faults, settings} {}
 
 Compactor::Compactor(const CompactorSettings& settings, prometheus::Registry& registry)
     : settings_(settings), metrics_(registry), worker_(WorkerName()) {}
@@ -80,7 +80,8 @@ void Compactor::Register(grpc::ServerBuilder&) {}
 
 absl::Status Compactor::Start(const std::shared_ptr<grpc::Channel>& self) {
   if (absl::Status armed = faults_.Arm(settings_.fault); !armed.ok()) return armed;
-  absl::StatusOr<ObjectStore> objects = ObjectStore::Open(settings_.objects);
+  absl::StatusOr<std::unique_ptr<ObjectStore>> objects =
+      OpenObjectStore(settings_.objects, settings_.store, "compactor");
   if (!objects.ok()) return std::move(objects).status();
   const auto channel =
       settings_.log_address.empty() ? self : client::Connect(settings_.log_address);

@@ -49,9 +49,9 @@ class Compactor : public server::Component {
   // What exists from Start on.
   struct Running {
     Running(const CompactorSettings& settings, const std::shared_ptr<grpc::Channel>& channel,
-            ObjectStore store, Metrics& metrics, Faults& faults);
+            std::unique_ptr<ObjectStore> store, Metrics& metrics, Faults& faults);
 
-    ObjectStore objects;
+    const std::unique_ptr<ObjectStore> objects;
     SegmentCache cache;
     client::Log log;
     // Claims wait at the log; everything else gives up early, so that a stop is never held up for

@@ -32,7 +32,7 @@ struct BackendOptions {
 };
 
 struct Backend {
-  Backend(const std::shared_ptr<grpc::Channel>& log, ObjectStore objects,
+  Backend(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
           const BackendOptions& backend_options, Metrics& frontend_metrics)
       : options(backend_options),
         metrics(frontend_metrics),
@@ -41,7 +41,7 @@ struct Backend {
         bytes_through(log),
         write_bytes(options.max_pending_write_bytes),
         executor(options.read_threads),
-        views(log, std::move(objects),
+        views(log, objects,
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
               metrics) {}
 

@@ -13,6 +13,7 @@
 #include <sstream>
 
 #include "common/errors/errors.h"
+#include "common/objects/folder_store.h"
 #include "common/server/metrics.h"
 #include "services/frontend/fake_log.h"
 #include "sluice/v1/catalog.grpc.pb.h"
@@ -117,7 +118,7 @@ class FrontendTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
-  ObjectStore objects_ = *ObjectStore::Open(folder_.path());
+  FolderStore objects_ = *FolderStore::Open(folder_.path());
   FakeCollection collection_{&objects_, 3, "hashing"};
   FakeLogService log_{&collection_};
   FakeCatalog catalog_{collection_.id().ToString()};
