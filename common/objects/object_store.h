@@ -1,47 +1,63 @@
-// Where segments live: named, write-once objects in a folder that compactors and frontends share.
+// Where segments live: named, write-once objects that compactors and frontends share. In a folder
+// (folder_store.h), or in a bucket of S3 (s3_store.h).
 //
 // Names are relative paths of [a-z0-9-] parts: "<collection>/<incarnation>/<token>/<number>". Put
 // is atomic and durable: an object is there whole or not at all, and survives power loss.
-// Thread-safe; several processes may use one folder. Errors: NOT_FOUND, ALREADY_EXISTS (an object
-// is never replaced), UNAVAILABLE (I/O: the message has path and errno), INVALID_ARGUMENT (name).
+// Thread-safe; calls block. Errors: NOT_FOUND, ALREADY_EXISTS (an object is never replaced),
+// UNAVAILABLE (I/O: the message says where and why), SEGMENT_CORRUPT (what arrives does not match
+// the checksum it was put with), INVALID_ARGUMENT (name).
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
 namespace sluice {
 
+// The path of a file that holds an object. It is there for as long as this is held, unless the
+// object is deleted (an open file or mapping stays valid beyond).
+using ObjectFile = std::shared_ptr<const std::filesystem::path>;
+
 class ObjectStore {
  public:
-  // Creates the folder if need be.
-  static absl::StatusOr<ObjectStore> Open(std::filesystem::path root);
+  virtual ~ObjectStore() = default;
 
-  // A path for a new file in the store's own file system, so that Put can move it: unique, not yet
-  // created. What a crash leaves there is removed by Open after a day.
-  std::filesystem::path NewTemporaryPath() const;
-  // Moves `file` (made at NewTemporaryPath, complete) into place; syncs it first. An object of the
-  // same name: ALREADY_EXISTS, and `file` stays where it was, as after any error. After UNAVAILABLE
-  // the object may be there.
-  absl::Status Put(std::string_view name, const std::filesystem::path& file) const;
+  // A path for a new file that Put can take: unique, not yet created. What a crash leaves there is
+  // removed at the next start, or the first that is a day later.
+  virtual std::filesystem::path NewTemporaryPath() const = 0;
+  // Takes `file` (made at NewTemporaryPath, complete) as the object. An object of the same name:
+  // ALREADY_EXISTS, and `file` stays where it was, as after any error. After UNAVAILABLE the object
+  // may be there.
+  virtual absl::Status Put(std::string_view name, const std::filesystem::path& file) const = 0;
 
-  // A path to read the object from; valid until the object is deleted (an open file or mapping
-  // stays valid beyond).
-  absl::StatusOr<std::filesystem::path> Fetch(std::string_view name) const;
+  virtual absl::StatusOr<ObjectFile> Fetch(std::string_view name) const = 0;
 
-  // OK also if it does not exist. Removes folders left empty.
-  absl::Status Delete(std::string_view name) const;
+  // OK also if it does not exist.
+  virtual absl::Status Delete(std::string_view name) const = 0;
   // Names under "prefix/", or all if it is empty; sorted.
-  absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) const;
+  virtual absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) const = 0;
 
- private:
-  explicit ObjectStore(std::filesystem::path root) : root_(std::move(root)) {}
-
-  std::filesystem::path root_;
+ protected:
+  ObjectStore() = default;
+  ObjectStore(const ObjectStore&) = default;
+  ObjectStore(ObjectStore&&) = default;
+  ObjectStore& operator=(const ObjectStore&) = default;
+  ObjectStore& operator=(ObjectStore&&) = default;
 };
+
+absl::Status CheckObjectName(std::string_view name);
+
+// `opened`, which reads `file`, and holds it from now on.
+template <typename T>
+std::shared_ptr<T> Holding(ObjectFile file, std::shared_ptr<T> opened) {
+  auto both = std::make_shared<std::pair<ObjectFile, std::shared_ptr<T>>>(std::move(file),
+                                                                          std::move(opened));
+  return std::shared_ptr<T>(both, both->second.get());
+}
 
 }  // namespace sluice

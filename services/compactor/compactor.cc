@@ -63,15 +63,16 @@ std::string WorkerName() {
 }  // namespace
 
 Compactor::Running::Running(const CompactorSettings& settings,
-                            const std::shared_ptr<grpc::Channel>& channel, ObjectStore store,
-                            EmbedSchedulers embed_schedulers, Metrics& metrics, Faults& faults)
+                            const std::shared_ptr<grpc::Channel>& channel,
+                            std::unique_ptr<ObjectStore> store, EmbedSchedulers embed_schedulers,
+                            Metrics& metrics, Faults& faults)
     : objects(std::move(store)),
       embedders(std::move(embed_schedulers)),
-      cache(objects, settings.cache_bytes),
+      cache(*objects, settings.cache_bytes),
       log(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
       claims(channel, Deadlines(kClaimDeadline, kClaimDeadline)),
       compaction(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
-      workplace{compaction, log, objects, cache, metrics, faults, settings, embedders} {}
+      workplace{compaction, log, *objects, cache, metrics, faults, settings, embedders} {}
 
 Compactor::Compactor(const CompactorSettings& settings, prometheus::Registry& registry)
     : settings_(settings), registry_(registry), metrics_(registry), worker_(WorkerName()) {}
@@ -82,7 +83,8 @@ void Compactor::Register(grpc::ServerBuilder&) {}
 
 absl::Status Compactor::Start(const std::shared_ptr<grpc::Channel>& self) {
   if (absl::Status armed = faults_.Arm(settings_.fault); !armed.ok()) return armed;
-  absl::StatusOr<ObjectStore> objects = ObjectStore::Open(settings_.objects);
+  absl::StatusOr<std::unique_ptr<ObjectStore>> objects =
+      OpenObjectStore(settings_.objects, settings_.store, "compactor");
   if (!objects.ok()) return std::move(objects).status();
   absl::StatusOr<EmbedSchedulers> embedders = MakeEmbedders();
   if (!embedders.ok()) return std::move(embedders).status();

@@ -49,9 +49,10 @@ class Compactor : public server::Component {
   // What exists from Start on.
   struct Running {
     Running(const CompactorSettings& settings, const std::shared_ptr<grpc::Channel>& channel,
-            ObjectStore store, EmbedSchedulers embed_schedulers, Metrics& metrics, Faults& faults);
+            std::unique_ptr<ObjectStore> store, EmbedSchedulers embed_schedulers, Metrics& metrics,
+            Faults& faults);
 
-    ObjectStore objects;
+    const std::unique_ptr<ObjectStore> objects;
     const EmbedSchedulers embedders;
     SegmentCache cache;
     client::Log log;

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <future>
 
+#include "common/objects/folder_store.h"
 #include "common/server/metrics.h"
 #include "services/compactor/fake_log.h"
 #include "tests/embedder/embedder_server.h"
@@ -475,7 +476,7 @@ TEST_F(CompactorTest, GarbageIsDeletedBeforeTheLogIsTold) {
   ASSERT_TRUE(log_.Await([](const FakeLog& log) { return !log.collected.empty(); }));
   compactor_.reset();
   EXPECT_EQ(log_.collected[0], "k");
-  const auto objects = ObjectStore::Open(folder_.path());
+  const auto objects = FolderStore::Open(folder_.path());
   ASSERT_TRUE(objects.ok());
   EXPECT_TRUE(objects->List(collection_.ToString())->empty());
   EXPECT_EQ(std::count(log_.collected.begin(), log_.collected.end(), "of the future"), 0);

@@ -5,6 +5,7 @@
 
 #include <fstream>
 
+#include "common/objects/folder_store.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
@@ -19,7 +20,7 @@ constexpr Incarnation kIncarnation(0xabc);
 // Invariant 11: data goes only where an entry of the list says so.
 class GarbageTest : public ::testing::Test {
  protected:
-  GarbageTest() : objects_(*ObjectStore::Open(folder_.path())) {}
+  GarbageTest() : objects_(*FolderStore::Open(folder_.path())) {}
 
   std::string Put(const CollectionId& collection, Incarnation incarnation, uint64_t token,
                   uint64_t number) {
@@ -44,7 +45,7 @@ class GarbageTest : public ::testing::Test {
   }
 
   sluice::testing::TempFolder folder_;
-  ObjectStore objects_;
+  FolderStore objects_;
   const CollectionId collection_{Uuid::Random()};
 };
 

@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   server.Declare(settings, "127.0.0.1:7703", "127.0.0.1:7713");
   sluice::compactor::CompactorSettings compactor;
   compactor.Declare(settings, "127.0.0.1:7701");
+  compactor.store.Declare(settings);
   if (const auto status = sluice::server::ParseCommandLine(
           argc, argv, "sluice-compactor", "Applies the logs of collections to segments.",
           settings)) {

@@ -31,10 +31,10 @@ absl::StatusOr<std::shared_ptr<const Segment>> OpenSegment(const ObjectStore& ob
                                                            Incarnation incarnation,
                                                            const v1::SegmentInfo& info) {
   const std::string name = SegmentObjectName(collection, incarnation, info);
-  SLUICE_ASSIGN_OR_RETURN(const std::filesystem::path path, objects.Fetch(name));
-  absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(path, info);
+  SLUICE_ASSIGN_OR_RETURN(ObjectFile file, objects.Fetch(name));
+  absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(*file, info);
   if (!segment.ok()) return Annotate(segment.status(), name);
-  return segment;
+  return Holding(std::move(file), *std::move(segment));
 }
 
 absl::StatusOr<std::shared_ptr<const SegmentSet>> SegmentCache::Load(

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "common/objects/folder_store.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
@@ -28,7 +29,7 @@ class SegmentCacheTest : public ::testing::Test {
   }
 
   sluice::testing::TempFolder folder_;
-  const absl::StatusOr<ObjectStore> objects_ = ObjectStore::Open(folder_.path());
+  const absl::StatusOr<FolderStore> objects_ = FolderStore::Open(folder_.path());
   const CollectionId a_{Uuid::Random()};
   const CollectionId b_{Uuid::Random()};
 };

@@ -9,7 +9,8 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
                "Address of the log service, as gRPC takes it (HOST:PORT or a URI); empty only "
                "where the log runs in the same process");
   settings.Add("compactor.objects", &objects, "sluice-data/objects",
-               "Folder in which segments are stored; the same for all compactors and frontends");
+               "Where segments are stored, the same for all compactors and frontends: a folder, or "
+               "s3://BUCKET/PREFIX");
   settings.Add("compactor.workers", &workers, 0, 0, 256,
                "Collections compacted at once; 0 means one per CPU");
   settings.Add("compactor.merge_workers", &merge_workers, 1, 0, 64,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/embed/settings.h"
+#include "common/objects/settings.h"
 #include "common/server/settings.h"
 
 namespace sluice::compactor {
@@ -13,6 +14,8 @@ namespace sluice::compactor {
 struct CompactorSettings {
   std::string log_address;
   std::string objects;
+  // Declared by whoever declares this: a process has them once, for all that it is.
+  ObjectSettings store;
   uint64_t workers = 0;
   uint64_t merge_workers = 0;
   uint64_t graph_threads = 0;

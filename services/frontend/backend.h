@@ -33,7 +33,7 @@ struct BackendOptions {
 };
 
 struct Backend {
-  Backend(const std::shared_ptr<grpc::Channel>& log, ObjectStore objects,
+  Backend(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
           embed::Embedders query_embedders, const BackendOptions& backend_options,
           Metrics& frontend_metrics)
       : options(backend_options),
@@ -43,7 +43,7 @@ struct Backend {
         bytes_through(log),
         write_bytes(options.max_pending_write_bytes),
         executor(options.read_threads),
-        views(log, std::move(objects),
+        views(log, objects,
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
               metrics),
         embedders(std::move(query_embedders)) {}

@@ -83,7 +83,7 @@ void FakeCollection::Put(v1::SegmentInfo info, const std::filesystem::path& file
   const auto path = Must(objects_->Fetch(ObjectName(info)));
   infos_.erase(infos_.begin() + first, infos_.begin() + last);
   segments_.erase(segments_.begin() + first, segments_.begin() + last);
-  segments_.insert(segments_.begin() + first, Must(Segment::Open(path, info)));
+  segments_.insert(segments_.begin() + first, Must(Segment::Open(*path, info)));
   infos_.insert(infos_.begin() + first, std::move(info));
   ++version_;
 }

@@ -27,7 +27,8 @@ absl::Status Frontend::Start(const std::shared_ptr<grpc::Channel>& self) {
   if (settings_.log_address.empty() && catalog_ == Catalog::kPassedThrough) {
     return absl::InvalidArgumentError("frontend.log_address is required");
   }
-  SLUICE_ASSIGN_OR_RETURN(ObjectStore objects, ObjectStore::Open(settings_.objects));
+  SLUICE_ASSIGN_OR_RETURN(objects_,
+                          OpenObjectStore(settings_.objects, settings_.store, "frontend"));
   SLUICE_ASSIGN_OR_RETURN(embed::Embedders embedders,
                           embed::Embedders::Create(settings_.embedders));
   if (settings_.log_address.empty()) {
@@ -40,7 +41,7 @@ absl::Status Frontend::Start(const std::shared_ptr<grpc::Channel>& self) {
                                ? settings_.read_threads
                                : std::max<uint64_t>(2, server::ProcessAllowance().cpus);
   backend_ = std::make_unique<Backend>(
-      log_, std::move(objects), std::move(embedders),
+      log_, *objects_, std::move(embedders),
       BackendOptions{.read_threads = threads,
                      .max_pending_reads = settings_.max_pending_reads,
                      .max_pending_write_bytes = settings_.max_pending_write_bytes,

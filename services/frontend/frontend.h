@@ -44,6 +44,7 @@ class Frontend final : public server::Component {
   CatalogService catalog_service_;
   // From here on: since Start.
   std::shared_ptr<grpc::Channel> log_;
+  std::unique_ptr<ObjectStore> objects_;
   std::unique_ptr<Backend> backend_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <random>
 
+#include "common/objects/folder_store.h"
 #include "common/record/fold.h"
 #include "services/frontend/fake_log.h"
 #include "services/frontend/reads.h"
@@ -62,7 +63,7 @@ BENCHMARK(BM_WriteAsMessages);
 class Collection {
  public:
   Collection(int applied, int tail)
-      : objects_(*ObjectStore::Open(folder_.path())), fake_(&objects_, 384, "hashing") {
+      : objects_(*FolderStore::Open(folder_.path())), fake_(&objects_, 384, "hashing") {
     std::mt19937 random(1);
     std::uniform_real_distribution<float> component(-1, 1);
     std::vector<float> vector(384);
@@ -97,7 +98,7 @@ class Collection {
 
  private:
   testing::TempFolder folder_;
-  ObjectStore objects_;
+  FolderStore objects_;
   FakeCollection fake_;
   ViewDelta delta_;
   v1::QueryRequest query_;

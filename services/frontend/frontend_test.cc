@@ -14,6 +14,7 @@
 
 #include "common/embed/hashing_embedder.h"
 #include "common/errors/errors.h"
+#include "common/objects/folder_store.h"
 #include "common/server/metrics.h"
 #include "services/frontend/fake_log.h"
 #include "sluice/v1/catalog.grpc.pb.h"
@@ -120,7 +121,7 @@ class FrontendTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
-  ObjectStore objects_ = *ObjectStore::Open(folder_.path());
+  FolderStore objects_ = *FolderStore::Open(folder_.path());
   FakeCollection collection_;
   FakeLogService log_{&collection_};
   FakeCatalog catalog_{collection_.id().ToString()};

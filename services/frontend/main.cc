@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
   server.Declare(settings, "127.0.0.1:7702", "127.0.0.1:7712");
   sluice::frontend::FrontendSettings frontend_settings;
   frontend_settings.Declare(settings, "127.0.0.1:7701");
+  frontend_settings.store.Declare(settings);
   if (const auto status = sluice::server::ParseCommandLine(
           argc, argv, "sluice-frontend",
           "Serves writes and reads of applications: FrontendService and CatalogService.",

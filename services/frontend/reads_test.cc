@@ -11,6 +11,7 @@
 
 #include "common/embed/hashing_embedder.h"
 #include "common/errors/errors.h"
+#include "common/objects/folder_store.h"
 #include "services/frontend/fake_log.h"
 #include "tests/support/temp_folder.h"
 
@@ -59,8 +60,8 @@ class ReadsTest : public ::testing::Test {
     return Must(Advance(collection_->id(), std::move(before), delta, [&](const auto& info) {
       ++opened_;
       return Segment::Open(
-          *objects_.Fetch(SegmentObjectName(collection_->id(), collection_->incarnation(),
-                                            info.token(), info.number())),
+          **objects_.Fetch(SegmentObjectName(collection_->id(), collection_->incarnation(),
+                                             info.token(), info.number())),
           info);
     }));
   }
@@ -71,7 +72,7 @@ class ReadsTest : public ::testing::Test {
   void CompactAll() { collection_->Compact(collection_->tail()); }
 
   testing::TempFolder folder_;
-  ObjectStore objects_ = Must(ObjectStore::Open(folder_.path()));
+  FolderStore objects_ = Must(FolderStore::Open(folder_.path()));
   std::unique_ptr<FakeCollection> collection_ =
       std::make_unique<FakeCollection>(&objects_, kDimension, "hashing");
   int opened_ = 0;

@@ -9,7 +9,7 @@ void FrontendSettings::Declare(server::Settings& settings, std::string default_l
                "Address of the log service, as gRPC takes it (HOST:PORT or a URI); empty only "
                "where the log runs in the same process");
   settings.Add("frontend.objects", &objects, "sluice-data/objects",
-               "Folder in which the compactors store segments");
+               "Where the compactors store segments: a folder, or s3://BUCKET/PREFIX");
   settings.Add("frontend.timeout_ms", &timeout_ms, 60'000, 100, 3'600'000,
                "Longest that a call may take, if its caller set no nearer deadline");
   settings.Add("frontend.read.threads", &read_threads, 0, 0, 1'024,

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "common/embed/settings.h"
+#include "common/objects/settings.h"
 #include "common/server/settings.h"
 
 namespace sluice::frontend {
@@ -13,6 +14,8 @@ namespace sluice::frontend {
 struct FrontendSettings {
   std::string log_address;
   std::string objects;
+  // Declared by whoever declares this: a process has them once, for all that it is.
+  ObjectSettings store;
   uint64_t timeout_ms = 0;
   uint64_t read_threads = 0;
   uint64_t max_pending_reads = 0;

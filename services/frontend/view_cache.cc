@@ -42,10 +42,10 @@ struct ViewCache::Flight {
   ViewPtr base;
 };
 
-ViewCache::ViewCache(const std::shared_ptr<grpc::Channel>& log, ObjectStore objects,
+ViewCache::ViewCache(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
                      const Options& options, Executor& executor, Metrics& metrics)
     : stub_(v1::LogService::NewStub(log)),
-      objects_(std::move(objects)),
+      objects_(objects),
       options_(options),
       executor_(executor),
       metrics_(metrics),
@@ -163,12 +163,12 @@ absl::StatusOr<std::shared_ptr<const Segment>> ViewCache::Open(const CollectionI
                                                                const v1::SegmentInfo& info) const {
   const std::string name = SegmentObjectName(collection, incarnation, info);
   absl::Status error;
-  if (const auto path = objects_.Fetch(name); path.ok()) {
-    absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(*path, info);
-    if (segment.ok()) return segment;
+  if (absl::StatusOr<ObjectFile> file = objects_.Fetch(name); file.ok()) {
+    absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(**file, info);
+    if (segment.ok()) return Holding(*std::move(file), *std::move(segment));
     error = segment.status();
   } else {
-    error = path.status();
+    error = file.status();
   }
   if (!absl::IsNotFound(error)) return error;
   return MakeError(Reason::SEGMENT_MISSING,

@@ -53,9 +53,9 @@ class ViewCache {
     std::stop_token given_up;
   };
 
-  // `executor` and `metrics` must outlive this.
-  ViewCache(const std::shared_ptr<grpc::Channel>& log, ObjectStore objects, const Options& options,
-            Executor& executor, Metrics& metrics);
+  // `objects`, `executor` and `metrics` must outlive this.
+  ViewCache(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
+            const Options& options, Executor& executor, Metrics& metrics);
   ~ViewCache();
 
   // Calls `ready` once, on a thread of the executor, with a view of the level wanted.
@@ -91,7 +91,7 @@ class ViewCache {
                                                       const v1::SegmentInfo& info) const;
 
   const std::unique_ptr<v1::LogService::Stub> stub_;
-  const ObjectStore objects_;
+  const ObjectStore& objects_;
   const Options options_;
   Executor& executor_;
   Metrics& metrics_;

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "common/errors/errors.h"
+#include "common/objects/folder_store.h"
 #include "services/frontend/fake_log.h"
 #include "services/frontend/reads.h"
 #include "tests/support/temp_folder.h"
@@ -88,7 +89,7 @@ class ViewCacheTest : public ::testing::Test {
   }
 
   testing::TempFolder folder_;
-  ObjectStore objects_ = Must(ObjectStore::Open(folder_.path()));
+  FolderStore objects_ = Must(FolderStore::Open(folder_.path()));
   FakeCollection collection_{&objects_, 3, "hashing"};
   FakeLogService service_{&collection_};
   std::unique_ptr<grpc::Server> server_;

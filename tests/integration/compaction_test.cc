@@ -9,10 +9,11 @@
 #include <atomic>
 #include <thread>
 
+#include "common/objects/folder_store.h"
 #include "common/server/fetch_for_test.h"
 #include "services/compactor/fault.h"
-#include "tests/model/timeline.h"
 #include "tests/model/index.h"
+#include "tests/model/timeline.h"
 #include "tests/model/workload.h"
 #include "tests/support/process.h"
 #include "tests/support/seed.h"
@@ -51,7 +52,7 @@ class CompactionTest : public ::testing::Test {
     const auto created = client::Catalog(channel).Create(create);
     ASSERT_TRUE(created.ok()) << created.status();
     collection_ = *ParseCollectionId(created->collection().id());
-    objects_.emplace(*ObjectStore::Open(folder_.path() / "objects"));
+    objects_.emplace(*FolderStore::Open(folder_.path() / "objects"));
   }
 
   static absl::StatusOr<std::unique_ptr<Process>> Start(
@@ -129,7 +130,7 @@ class CompactionTest : public ::testing::Test {
   testing::TempFolder folder_;
   std::unique_ptr<Process> log_process_;
   std::optional<client::Log> log_;
-  std::optional<ObjectStore> objects_;
+  std::optional<FolderStore> objects_;
   CollectionId collection_;
   v1::CollectionSchema schema_;
   model::Timeline timeline_;

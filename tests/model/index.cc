@@ -37,8 +37,9 @@ absl::StatusOr<Index> TryOpenIndex(client::Log& log, const ObjectStore& objects,
   for (const v1::SegmentInfo& info : index.header.segments()) {
     const std::string name =
         SegmentObjectName(collection, Incarnation(index.header.incarnation()), info);
-    SLUICE_ASSIGN_OR_RETURN(const std::filesystem::path path, objects.Fetch(name));
-    SLUICE_ASSIGN_OR_RETURN(segments.emplace_back(), Segment::Open(path, info));
+    SLUICE_ASSIGN_OR_RETURN(ObjectFile file, objects.Fetch(name));
+    SLUICE_ASSIGN_OR_RETURN(std::shared_ptr<const Segment> segment, Segment::Open(*file, info));
+    segments.push_back(Holding(std::move(file), std::move(segment)));
   }
   index.view = SegmentSet::Build(std::move(segments), nullptr);
   return index;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "common/objects/settings.h"
 #include "common/server/server.h"
 #include "common/server/settings.h"
 #include "services/compactor/compactor.h"
@@ -18,6 +19,8 @@ namespace {
 
 struct SluiceSettings {
   std::string data;
+  std::string objects;
+  sluice::ObjectSettings store;
   sluice::server::ServerSettings server;
   sluice::log::LogSettings log;
   sluice::compactor::CompactorSettings compactor;
@@ -30,6 +33,10 @@ struct SluiceSettings {
     log.Declare(settings);
     compactor.Declare(settings, "");
     frontend.Declare(settings, "");
+    settings.Add("objects.place", &objects, "",
+                 "Where segments are stored: a folder, or s3://BUCKET/PREFIX; empty means a folder "
+                 "in `data`");
+    store.Declare(settings);
     for (const char* decided_here : {"log.data", "compactor.log_address", "compactor.objects",
                                      "frontend.log_address", "frontend.objects"}) {
       settings.Remove(decided_here);
@@ -38,8 +45,10 @@ struct SluiceSettings {
   // To be called once `data` is known.
   void Place() {
     log.data = data + "/log";
-    compactor.objects = data + "/objects";
-    frontend.objects = data + "/objects";
+    compactor.objects = objects.empty() ? data + "/objects" : objects;
+    frontend.objects = compactor.objects;
+    compactor.store = store;
+    frontend.store = store;
   }
 };
 

@@ -1,4 +1,4 @@
-#include "common/objects/object_store.h"
+#include "common/objects/folder_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,12 +20,12 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-class ObjectStoreTest : public testing::Test {
+class FolderStoreTest : public testing::Test {
  protected:
-  ObjectStoreTest()
+  FolderStoreTest()
       : folder_(fs::path(testing::TempDir()) / ("objects-" + Uuid::Random().ToString())),
-        store_(ObjectStore::Open(folder_ / "deep" / "store").value()) {}
-  ~ObjectStoreTest() override { fs::remove_all(folder_); }
+        store_(FolderStore::Open(folder_ / "deep" / "store").value()) {}
+  ~FolderStoreTest() override { fs::remove_all(folder_); }
 
   fs::path Write(const std::string& content) const {
     const fs::path path = store_.NewTemporaryPath();
@@ -37,23 +37,23 @@ class ObjectStoreTest : public testing::Test {
   }
   std::string Read(const std::string& name) const {
     std::stringstream content;
-    content << std::ifstream(store_.Fetch(name).value()).rdbuf();
+    content << std::ifstream(**store_.Fetch(name)).rdbuf();
     return content.str();
   }
   fs::path Root() const { return folder_ / "deep" / "store"; }
 
   const fs::path folder_;
-  const ObjectStore store_;
+  const FolderStore store_;
 };
 
-TEST_F(ObjectStoreTest, AnObjectIsReadAsItWasPut) {
+TEST_F(FolderStoreTest, AnObjectIsReadAsItWasPut) {
   const fs::path file = Write("content");
   ASSERT_TRUE(store_.Put("c/1/2/3", file).ok());
   EXPECT_EQ(Read("c/1/2/3"), "content");
   EXPECT_FALSE(fs::exists(file));
 }
 
-TEST_F(ObjectStoreTest, AnObjectIsNeverReplaced) {
+TEST_F(FolderStoreTest, AnObjectIsNeverReplaced) {
   ASSERT_TRUE(Put("c/1", "first").ok());
   const fs::path second = Write("second");
   EXPECT_EQ(store_.Put("c/1", second).code(), absl::StatusCode::kAlreadyExists);
@@ -61,7 +61,7 @@ TEST_F(ObjectStoreTest, AnObjectIsNeverReplaced) {
   EXPECT_TRUE(fs::exists(second));
 }
 
-TEST_F(ObjectStoreTest, OfConcurrentPutsOfOneNameExactlyOneWins) {
+TEST_F(FolderStoreTest, OfConcurrentPutsOfOneNameExactlyOneWins) {
   for (int round = 0; round < 20; ++round) {
     constexpr int kWriters = 4;
     const std::string name = "c/" + std::to_string(round);
@@ -85,7 +85,7 @@ TEST_F(ObjectStoreTest, OfConcurrentPutsOfOneNameExactlyOneWins) {
   }
 }
 
-TEST_F(ObjectStoreTest, PutsAndDeletesOfNeighboursDoNotDisturbEachOther) {
+TEST_F(FolderStoreTest, PutsAndDeletesOfNeighboursDoNotDisturbEachOther) {
   std::vector<std::jthread> threads;
   for (int i = 0; i < 3; ++i) {
     threads.emplace_back([&, i] {
@@ -101,13 +101,13 @@ TEST_F(ObjectStoreTest, PutsAndDeletesOfNeighboursDoNotDisturbEachOther) {
   EXPECT_FALSE(fs::exists(Root() / "c"));
 }
 
-TEST_F(ObjectStoreTest, AMissingObjectIsNotFound) {
+TEST_F(FolderStoreTest, AMissingObjectIsNotFound) {
   ASSERT_TRUE(Put("c/1/2", "x").ok());
   EXPECT_EQ(store_.Fetch("c/2").status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(store_.Fetch("c/1").status().code(), absl::StatusCode::kNotFound);
 }
 
-TEST_F(ObjectStoreTest, DeleteRemovesTheFoldersItLeavesEmptyAndMayBeRepeated) {
+TEST_F(FolderStoreTest, DeleteRemovesTheFoldersItLeavesEmptyAndMayBeRepeated) {
   ASSERT_TRUE(Put("c/1/2/3", "x").ok());
   ASSERT_TRUE(Put("c/2/1/1", "x").ok());
   EXPECT_TRUE(store_.Delete("c/1/2/3").ok());
@@ -118,22 +118,22 @@ TEST_F(ObjectStoreTest, DeleteRemovesTheFoldersItLeavesEmptyAndMayBeRepeated) {
   EXPECT_TRUE(fs::exists(Root()));
 }
 
-TEST_F(ObjectStoreTest, ADeleteThatACrashCutShortIsFinishedByTheNext) {
+TEST_F(FolderStoreTest, ADeleteThatACrashCutShortIsFinishedByTheNext) {
   fs::create_directories(Root() / "c/1/2");
   EXPECT_TRUE(store_.Delete("c/1/2/3").ok());
   EXPECT_FALSE(fs::exists(Root() / "c"));
 }
 
-TEST_F(ObjectStoreTest, AnOpenObjectOutlivesItsDeletion) {
+TEST_F(FolderStoreTest, AnOpenObjectOutlivesItsDeletion) {
   ASSERT_TRUE(Put("c/1", "content").ok());
-  std::ifstream file(store_.Fetch("c/1").value());
+  std::ifstream file(**store_.Fetch("c/1"));
   ASSERT_TRUE(store_.Delete("c/1").ok());
   std::stringstream content;
   content << file.rdbuf();
   EXPECT_EQ(content.str(), "content");
 }
 
-TEST_F(ObjectStoreTest, ListIsSortedAndKeepsToItsPrefix) {
+TEST_F(FolderStoreTest, ListIsSortedAndKeepsToItsPrefix) {
   for (const char* name : {"c/2/1", "c/1/10", "c/1/9", "cc/1/1", "d"}) {
     ASSERT_TRUE(Put(name, "x").ok());
   }
@@ -143,12 +143,12 @@ TEST_F(ObjectStoreTest, ListIsSortedAndKeepsToItsPrefix) {
   EXPECT_THAT(store_.List("e").value(), IsEmpty());
 }
 
-TEST_F(ObjectStoreTest, WhatIsNotPutYetIsNotListed) {
+TEST_F(FolderStoreTest, WhatIsNotPutYetIsNotListed) {
   Write("half");
   EXPECT_THAT(store_.List("").value(), IsEmpty());
 }
 
-TEST_F(ObjectStoreTest, NamesThatAreNoNamesAreRefused) {
+TEST_F(FolderStoreTest, NamesThatAreNoNamesAreRefused) {
   const fs::path file = Write("x");
   for (const char* name :
        {"", "/", "/c", "c/", "c//1", ".", "..", "c/../d", "C", "c_1", "c.1", "c 1", "c\n"}) {
@@ -160,7 +160,7 @@ TEST_F(ObjectStoreTest, NamesThatAreNoNamesAreRefused) {
   EXPECT_EQ(store_.List("../x").status().code(), absl::StatusCode::kInvalidArgument);
 }
 
-TEST_F(ObjectStoreTest, OpenRemovesWhatACrashLeftADayAgoAndNothingElse) {
+TEST_F(FolderStoreTest, OpenRemovesWhatACrashLeftADayAgoAndNothingElse) {
   ASSERT_TRUE(Put("c/1", "x").ok());
   const fs::path fresh = Write("still being written");
   const fs::path old = Write("left behind");
@@ -168,26 +168,26 @@ TEST_F(ObjectStoreTest, OpenRemovesWhatACrashLeftADayAgoAndNothingElse) {
   fs::create_directory(old_folder);
   std::ofstream(old_folder / "part") << "x";
   const auto long_ago = fs::file_time_type::clock::now() - std::chrono::hours(25);
-  for (const fs::path& path : {old, old_folder, store_.Fetch("c/1").value()}) {
+  for (const fs::path& path : {old, old_folder, **store_.Fetch("c/1")}) {
     fs::last_write_time(path, long_ago);
   }
-  ASSERT_TRUE(ObjectStore::Open(Root()).ok());
+  ASSERT_TRUE(FolderStore::Open(Root()).ok());
   EXPECT_TRUE(fs::exists(fresh));
   EXPECT_FALSE(fs::exists(old));
   EXPECT_FALSE(fs::exists(old_folder));
   EXPECT_EQ(Read("c/1"), "x");
 }
 
-TEST_F(ObjectStoreTest, AMissingFileCannotBePut) {
+TEST_F(FolderStoreTest, AMissingFileCannotBePut) {
   const absl::Status error = store_.Put("c/1", store_.NewTemporaryPath());
   EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(error.message()), HasSubstr("No such file"));
   EXPECT_EQ(store_.Fetch("c/1").status().code(), absl::StatusCode::kNotFound);
 }
 
-TEST_F(ObjectStoreTest, AFolderThatCannotBeCreatedIsNamed) {
+TEST_F(FolderStoreTest, AFolderThatCannotBeCreatedIsNamed) {
   std::ofstream(folder_ / "file") << "x";
-  const absl::Status error = ObjectStore::Open(folder_ / "file" / "store").status();
+  const absl::Status error = FolderStore::Open(folder_ / "file" / "store").status();
   EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(error.message()), HasSubstr("file/store"));
 }

@@ -1,0 +1,129 @@
+#include "common/objects/object_cache.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "common/objects/sha256.h"
+#include "tests/support/temp_folder.h"
+
+namespace sluice {
+namespace {
+
+namespace fs = std::filesystem;
+
+class ObjectCacheTest : public ::testing::Test {
+ protected:
+  void Open(uint64_t max_bytes) {
+    cache_.reset();
+    cache_ = *ObjectCache::Open(folder_.path(), max_bytes);
+  }
+  // Of an object whose content is `content`.
+  absl::StatusOr<ObjectFile> Get(const std::string& name,
+                                 const std::string& content = "0123456789") {
+    return cache_->Get(name, [&](const fs::path& to) -> absl::StatusOr<std::string> {
+      ++downloads_;
+      std::ofstream(to) << content;
+      return Sha256Of(content);
+    });
+  }
+  static std::string Read(const ObjectFile& file) {
+    std::stringstream content;
+    content << std::ifstream(*file).rdbuf();
+    return content.str();
+  }
+
+  const testing::TempFolder folder_;
+  std::unique_ptr<ObjectCache> cache_;
+  std::atomic<int> downloads_ = 0;
+};
+
+TEST_F(ObjectCacheTest, AnObjectIsDownloadedOnce) {
+  Open(100);
+  EXPECT_EQ(Read(*Get("c/1")), "0123456789");
+  EXPECT_EQ(Read(*Get("c/1")), "0123456789");
+  EXPECT_EQ(downloads_, 1);
+}
+
+TEST_F(ObjectCacheTest, TheLeastRecentlyUsedGoesFirst) {
+  Open(30);
+  for (const char* name : {"c/1", "c/2", "c/3", "c/1", "c/4"}) ASSERT_TRUE(Get(name).ok());
+  EXPECT_EQ(downloads_, 4);
+  ASSERT_TRUE(Get("c/1").ok());
+  EXPECT_EQ(downloads_, 4);
+  ASSERT_TRUE(Get("c/2").ok());
+  EXPECT_EQ(downloads_, 5);
+}
+
+TEST_F(ObjectCacheTest, WhatIsHeldStays) {
+  Open(10);
+  const ObjectFile held = *Get("c/1");
+  ASSERT_TRUE(Get("c/2").ok());
+  ASSERT_TRUE(Get("c/3").ok());
+  EXPECT_TRUE(fs::exists(*held));
+  ASSERT_TRUE(Get("c/1").ok());
+  EXPECT_EQ(downloads_, 3);
+}
+
+TEST_F(ObjectCacheTest, ManyWhoWaitHaveOneDownload) {
+  Open(100);
+  constexpr int kReaders = 8;
+  std::barrier start(kReaders);
+  std::vector<std::jthread> readers;
+  for (int i = 0; i < kReaders; ++i) {
+    readers.emplace_back([&] {
+      start.arrive_and_wait();
+      EXPECT_EQ(Read(*Get("c/1")), "0123456789");
+    });
+  }
+  readers.clear();
+  EXPECT_EQ(downloads_, 1);
+}
+
+TEST_F(ObjectCacheTest, ADownloadThatFailedLeavesNothingAndIsTriedAgain) {
+  Open(100);
+  const auto failed = cache_->Get("c/1", [](const fs::path& to) -> absl::StatusOr<std::string> {
+    std::ofstream(to) << "half";
+    return absl::UnavailableError("no");
+  });
+  EXPECT_EQ(failed.status().message(), "no");
+  EXPECT_TRUE(fs::is_empty(folder_.path() / ".tmp"));
+  EXPECT_EQ(Read(*Get("c/1")), "0123456789");
+}
+
+TEST_F(ObjectCacheTest, ARestartFindsWhatIsWholeAndNothingElse) {
+  Open(100);
+  const fs::path good = **Get("c/1");
+  const fs::path torn = **Get("c/2");
+  std::ofstream(cache_->NewTemporaryPath()) << "half";
+  std::ofstream(torn) << "012345678x";
+  Open(100);
+  EXPECT_TRUE(fs::is_empty(folder_.path() / ".tmp"));
+  EXPECT_EQ(Read(*Get("c/1")), "0123456789");
+  EXPECT_EQ(downloads_, 2);
+  EXPECT_EQ(Read(*Get("c/2")), "0123456789");
+  EXPECT_EQ(downloads_, 3);
+  Open(10);
+  EXPECT_NE(fs::exists(good), fs::exists(torn));
+}
+
+TEST_F(ObjectCacheTest, WhatIsRemovedIsDownloadedAgain) {
+  Open(100);
+  ASSERT_TRUE(Get("c/1").ok());
+  cache_->Remove("c/1");
+  ASSERT_TRUE(Get("c/1").ok());
+  EXPECT_EQ(downloads_, 2);
+}
+
+TEST_F(ObjectCacheTest, AFolderIsOfOneProcess) {
+  Open(100);
+  EXPECT_EQ(ObjectCache::Open(folder_.path(), 100).status().code(), absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace sluice

@@ -1,0 +1,340 @@
+#include "common/objects/s3_store.h"
+
+#include <algorithm>
+#include <fstream>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "absl/random/random.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "common/errors/errors.h"
+#include "common/objects/sha256.h"
+
+namespace sluice {
+namespace {
+
+namespace fs = std::filesystem;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr milliseconds kFirstPause{100};
+constexpr milliseconds kLongestPause{5'000};
+constexpr uint64_t kMaxParts = 10'000;
+// Whole downloads whose bytes do not match their checksum, before the object is called corrupt.
+constexpr int kMaxMismatches = 3;
+constexpr char kSha256Header[] = "x-amz-meta-sluice-sha256";
+
+// Pauses between tries, until the time is up: twice as long each time, between half and all of it.
+class Retries {
+ public:
+  explicit Retries(milliseconds timeout) : end_(steady_clock::now() + timeout) {}
+
+  milliseconds left() const {
+    return std::max(milliseconds(1),
+                    std::chrono::duration_cast<milliseconds>(end_ - steady_clock::now()));
+  }
+  // False: no time is left for another try.
+  bool Pause() {
+    const milliseconds pause(absl::Uniform<int64_t>(random_, pause_.count() / 2, pause_.count()));
+    pause_ = std::min(pause_ * 2, kLongestPause);
+    if (steady_clock::now() + pause >= end_) return false;
+    std::this_thread::sleep_for(pause);
+    return true;
+  }
+
+ private:
+  const steady_clock::time_point end_;
+  milliseconds pause_ = kFirstPause;
+  absl::BitGen random_;
+};
+
+bool IsTransient(const S3Answer& answer) {
+  return !answer.error.empty() || answer.status >= 500 || answer.status == 429 ||
+         answer.status == 408 || answer.status == 409;
+}
+
+// What is between <element> and </element>, the first from *from on, which then is behind it.
+std::optional<std::string> Element(const std::string& xml, const std::string& element,
+                                   size_t* from) {
+  const std::string begin = absl::StrCat("<", element, ">");
+  const size_t start = xml.find(begin, *from);
+  const size_t end = xml.find(absl::StrCat("</", element, ">"), start);
+  if (start == xml.npos || end == xml.npos) return std::nullopt;
+  *from = end;
+  return absl::StrReplaceAll(
+      xml.substr(start + begin.size(), end - start - begin.size()),
+      {{"&lt;", "<"}, {"&gt;", ">"}, {"&quot;", "\""}, {"&#34;", "\""}, {"&amp;", "&"}});
+}
+
+std::optional<std::string> Element(const std::string& xml, const std::string& element) {
+  size_t from = 0;
+  return Element(xml, element, &from);
+}
+
+absl::Status ErrorOf(const S3Request& request, const S3Answer& answer) {
+  const std::string what = absl::StrCat(request.method, " ", request.key, ": ");
+  if (!answer.error.empty()) return absl::UnavailableError(what + answer.error);
+  const std::string code = Element(answer.body, "Code").value_or("");
+  // A bucket that is not there is not an object that is not there.
+  if (answer.status == 404 && code != "NoSuchBucket") {
+    return absl::NotFoundError(absl::StrCat(what, "no such object"));
+  }
+  return absl::UnavailableError(absl::StrCat(what, "S3 answers ", answer.status, " ", code));
+}
+
+bool IsGoodPlace(std::string_view bucket, std::string_view prefix) {
+  const auto all = [](std::string_view text, std::string_view others) {
+    return std::all_of(text.begin(), text.end(), [&](unsigned char c) {
+      return c < 0x80 && (std::isalnum(c) != 0 || others.find(c) != others.npos);
+    });
+  };
+  const std::string path = "/" + std::string(prefix) + "/";
+  return bucket.size() >= 3 && bucket.size() <= 63 && all(bucket, ".-") && all(prefix, "._-/") &&
+         !absl::StrContains(path, "//") && !absl::StrContains(path, "/./") &&
+         !absl::StrContains(path, "/../");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<S3Store>> S3Store::Open(std::string_view place,
+                                                       const ObjectSettings& settings,
+                                                       std::string_view user) {
+  std::string_view rest = place;
+  const bool is_s3 = rest.starts_with("s3://");
+  rest.remove_prefix(is_s3 ? 5 : 0);
+  const std::string bucket(rest.substr(0, rest.find('/')));
+  std::string prefix(rest.substr(std::min(rest.size(), bucket.size() + 1)));
+  if (prefix.ends_with('/')) prefix.pop_back();
+  if (!is_s3 || !(prefix.empty() ? IsGoodPlace(bucket, "x") : IsGoodPlace(bucket, prefix))) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("neither a folder nor s3://BUCKET/PREFIX: ", std::string(place)));
+  }
+  if (!prefix.empty()) prefix += '/';
+  std::string url = settings.endpoint;
+  if (url.empty()) url = absl::StrCat("https://s3.", settings.region, ".amazonaws.com");
+  if (url.ends_with('/')) url.pop_back();
+  const size_t host = url.find("://");
+  if ((!url.starts_with("http://") && !url.starts_with("https://")) ||
+      url.find_first_of("/?#@", host + 3) != url.npos) {
+    return absl::InvalidArgumentError(
+        "objects.s3.endpoint: not a URL of http or https without a path: " + url);
+  }
+  SLUICE_ASSIGN_OR_RETURN(std::unique_ptr<ObjectCache> cache,
+                          ObjectCache::Open(fs::path(settings.cache) / user, settings.cache_bytes));
+  return std::unique_ptr<S3Store>(new S3Store(
+      {.url = std::move(url),
+       .region = settings.region,
+       .bucket = bucket,
+       .path_style = settings.path_style,
+       .credentials_file = settings.credentials_file,
+       .ca_file = settings.ca_file,
+       .stall = std::chrono::ceil<std::chrono::seconds>(milliseconds(settings.stall_ms))},
+      std::move(prefix), settings, std::move(cache)));
+}
+
+S3Store::S3Store(S3Endpoint endpoint, std::string prefix, const ObjectSettings& settings,
+                 std::unique_ptr<ObjectCache> cache)
+    : client_(std::make_unique<S3Client>(std::move(endpoint))),
+      prefix_(std::move(prefix)),
+      part_bytes_(settings.part_bytes),
+      timeout_(settings.timeout_ms),
+      cache_(std::move(cache)) {}
+
+S3Answer S3Store::Send(const S3Request& request, int* tries) const {
+  Retries retries(timeout_);
+  while (true) {
+    S3Answer answer = client_->Send(request, retries.left());
+    // CompleteMultipartUpload may say 200 before it fails.
+    if (request.method == "POST" && answer.status == 200 &&
+        absl::StrContains(answer.body, "<Error>")) {
+      answer.status = 500;
+    }
+    if (tries != nullptr) ++*tries;
+    if (!IsTransient(answer) || !retries.Pause()) return answer;
+  }
+}
+
+absl::Status S3Store::Put(std::string_view name, const fs::path& file) const {
+  SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
+  Upload upload{.key = KeyOf(name), .file = file};
+  SLUICE_ASSIGN_OR_RETURN(upload.sha256, Sha256OfFile(file));
+  std::error_code error;
+  upload.bytes = fs::file_size(file, error);
+  if (error) return absl::UnavailableError("cannot read " + file.string());
+  SLUICE_RETURN_IF_ERROR(upload.bytes <= part_bytes_ ? PutWhole(upload) : PutInParts(upload));
+  cache_->Add(name, file, upload.sha256);
+  return absl::OkStatus();
+}
+
+absl::Status S3Store::PutWhole(const Upload& upload) const {
+  int tries = 0;
+  const S3Answer answer =
+      Send({.method = "PUT",
+            .key = upload.key,
+            .headers = {"If-None-Match: *", absl::StrCat(kSha256Header, ": ", upload.sha256)},
+            .file = upload.file,
+            .bytes = upload.bytes,
+            .sha256 = upload.sha256},
+           &tries);
+  return Concluded(upload, answer, tries);
+}
+
+absl::Status S3Store::Concluded(const Upload& upload, const S3Answer& answer, int tries) const {
+  if (answer.ok()) return absl::OkStatus();
+  // An earlier try may be what is there: then the name is taken, or the upload is no more.
+  const bool is_taken = answer.error.empty() && answer.status == 412;
+  const bool is_gone = answer.error.empty() && answer.status == 404 && tries > 1;
+  if ((is_taken && tries > 1) || is_gone) {
+    const S3Request head{.method = "HEAD", .key = upload.key};
+    const S3Answer found = Send(head);
+    if (!found.ok()) return absl::UnavailableError(ErrorOf(head, found).message());
+    if (found.Header(kSha256Header) == upload.sha256) return absl::OkStatus();
+    return absl::AlreadyExistsError("object exists: " + upload.key);
+  }
+  if (is_taken) return absl::AlreadyExistsError("object exists: " + upload.key);
+  return absl::UnavailableError(ErrorOf({.method = "PUT", .key = upload.key}, answer).message());
+}
+
+absl::Status S3Store::PutInParts(const Upload& upload) const {
+  const S3Request begin{.method = "POST",
+                        .key = upload.key,
+                        .query = {{"uploads", ""}},
+                        .headers = {absl::StrCat(kSha256Header, ": ", upload.sha256)}};
+  const S3Answer begun = Send(begin);
+  const std::optional<std::string> id = Element(begun.body, "UploadId");
+  if (!begun.ok() || !id) return absl::UnavailableError(ErrorOf(begin, begun).message());
+
+  absl::StatusOr<std::string> parts = PutParts(upload, *id);
+  absl::Status result = parts.status();
+  if (parts.ok()) {
+    int tries = 0;
+    const S3Answer answer = Send({.method = "POST",
+                                  .key = upload.key,
+                                  .query = {{"uploadId", *id}},
+                                  .headers = {"Content-Type: application/xml", "If-None-Match: *"},
+                                  .body = *parts},
+                                 &tries);
+    result = Concluded(upload, answer, tries);
+  }
+  // Parts that were stored cost until somebody says so; one try, as a rule of the bucket sees to
+  // the rest.
+  if (!result.ok()) {
+    client_->Send({.method = "DELETE", .key = upload.key, .query = {{"uploadId", *id}}}, timeout_);
+  }
+  return result;
+}
+
+absl::StatusOr<std::string> S3Store::PutParts(const Upload& upload,
+                                              const std::string& upload_id) const {
+  const uint64_t part_bytes = std::max(part_bytes_, (upload.bytes + kMaxParts - 1) / kMaxParts);
+  std::string list = "<CompleteMultipartUpload>";
+  uint64_t number = 0;
+  for (uint64_t from = 0; from < upload.bytes; from += part_bytes) {
+    ++number;
+    const uint64_t bytes = std::min(part_bytes, upload.bytes - from);
+    SLUICE_ASSIGN_OR_RETURN(std::string sha256, Sha256OfRange(upload.file, from, bytes));
+    const S3Request request{
+        .method = "PUT",
+        .key = upload.key,
+        .query = {{"partNumber", absl::StrCat(number)}, {"uploadId", upload_id}},
+        .file = upload.file,
+        .from = from,
+        .bytes = bytes,
+        .sha256 = std::move(sha256)};
+    const S3Answer answer = Send(request);
+    if (!answer.ok()) return absl::UnavailableError(ErrorOf(request, answer).message());
+    absl::StrAppend(&list, "<Part><PartNumber>", number, "</PartNumber><ETag>",
+                    answer.Header("etag"), "</ETag></Part>");
+  }
+  return list + "</CompleteMultipartUpload>";
+}
+
+absl::StatusOr<ObjectFile> S3Store::Fetch(std::string_view name) const {
+  SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
+  return cache_->Get(name, [&](const fs::path& to) { return Download(KeyOf(name), to); });
+}
+
+absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::path& to) const {
+  Retries retries(timeout_);
+  std::ofstream file;
+  std::optional<Sha256> hash;
+  uint64_t received = 0;
+  std::string etag;
+  const auto start_over = [&] {
+    file.close();
+    file.open(to, std::ios::binary | std::ios::trunc);
+    hash.emplace();
+    received = 0;
+  };
+  start_over();
+  for (int mismatches = 0;;) {
+    S3Request request{.method = "GET", .key = key};
+    if (received > 0) {
+      request.headers = {absl::StrCat("Range: bytes=", received, "-"), "If-Match: " + etag};
+    }
+    request.sink = [&, ranged = received > 0](const S3Answer& head, std::string_view piece) {
+      if (received > 0 && ranged && head.status == 200) start_over();
+      etag = head.Header("etag");
+      hash->Update(piece);
+      file.write(piece.data(), static_cast<std::streamsize>(piece.size()));
+      received += piece.size();
+      return file.good();
+    };
+    const S3Answer answer = client_->Send(request, retries.left());
+    file.flush();
+    if (!file) return absl::UnavailableError("cannot write " + to.string());
+    if (answer.ok()) {
+      const std::string sha256 = hash->Hex();
+      if (sha256 == answer.Header(kSha256Header)) return sha256;
+      if (++mismatches == kMaxMismatches || answer.Header(kSha256Header).empty()) {
+        return MakeError(Reason::SEGMENT_CORRUPT,
+                         absl::StrCat("object ", key, " does not match its checksum"),
+                         {{"object", key}});
+      }
+      start_over();
+    } else if (answer.error.empty() && (answer.status == 412 || answer.status == 416)) {
+      start_over();
+    } else if (!IsTransient(answer)) {
+      return ErrorOf(request, answer);
+    }
+    if (!retries.Pause()) return absl::UnavailableError(ErrorOf(request, answer).message());
+  }
+}
+
+absl::Status S3Store::Delete(std::string_view name) const {
+  SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
+  const S3Request request{.method = "DELETE", .key = KeyOf(name)};
+  const S3Answer answer = Send(request);
+  if (!answer.ok()) {
+    const absl::Status error = ErrorOf(request, answer);
+    if (!absl::IsNotFound(error)) return error;
+  }
+  cache_->Remove(name);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> S3Store::List(std::string_view prefix) const {
+  if (!prefix.empty()) SLUICE_RETURN_IF_ERROR(CheckObjectName(prefix));
+  S3Request request{
+      .method = "GET",
+      .query = {{"list-type", "2"}, {"prefix", KeyOf(prefix) + (prefix.empty() ? "" : "/")}}};
+  std::vector<std::string> names;
+  while (true) {
+    const S3Answer answer = Send(request);
+    if (!answer.ok()) return absl::UnavailableError(ErrorOf(request, answer).message());
+    for (size_t from = 0; const auto key = Element(answer.body, "Key", &from);) {
+      names.push_back(key->substr(std::min(key->size(), prefix_.size())));
+    }
+    const std::string next = Element(answer.body, "NextContinuationToken").value_or("");
+    if (Element(answer.body, "IsTruncated").value_or("") != "true" || next.empty()) break;
+    request.query["continuation-token"] = next;
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace sluice
