@@ -88,7 +88,7 @@ class Collection {
     return *Advance(fake_.id(), nullptr, delta_, [&](const v1::SegmentInfo& info) {
       if (!segment_) {
         segment_ = *Segment::Open(
-            *objects_.Fetch(SegmentObjectName(fake_.id(), fake_.incarnation(), info.token(), 1)),
+            **objects_.Fetch(SegmentObjectName(fake_.id(), fake_.incarnation(), info.token(), 1)),
             info);
       }
       return absl::StatusOr<std::shared_ptr<const Segment>>(segment_);

@@ -37,7 +37,9 @@ absl::StatusOr<bool> AppendReader::Next(AppendSlice* slice) {
 
 absl::Status AppendReader::Read(AppendSlice* slice) {
   if (!it_.Valid()) {
-    SLUICE_RETURN_IF_ERROR(it_.status());
+    const absl::Status read = it_.status();
+    if (absl::IsDataLoss(read)) return Corrupt(read.message());
+    SLUICE_RETURN_IF_ERROR(read);
     return Missing("records are missing");
   }
   const auto append = DecodeAppend(it_.value());

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 #include "services/log/cursor.h"
+#include "services/log/log_table.h"
 
 namespace sluice::log {
 namespace {
@@ -32,9 +33,16 @@ absl::StatusOr<pb::ShardState> ReadShardState(const Snapshot& snapshot) {
 }
 
 absl::StatusOr<pb::LogState> ReadLog(const Snapshot& snapshot, const CollectionId& collection) {
-  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(LogKey(collection)));
-  if (!row) return NotFound(collection);
-  SLUICE_ASSIGN_OR_RETURN(pb::LogState state, Parse<pb::LogState>(*row, "a log's state"));
+  const auto row = snapshot.Get(LogKey(collection));
+  if (absl::IsDataLoss(row.status())) {
+    return LogCorrupt(collection, SeqId(0), row.status().message());
+  }
+  SLUICE_RETURN_IF_ERROR(row.status());
+  if (!*row) return NotFound(collection);
+  pb::LogState state;
+  if (!state.ParseFromString(**row)) {
+    return LogCorrupt(collection, SeqId(0), "the log's state cannot be read");
+  }
   if (state.deleted()) {
     return MakeError(Reason::COLLECTION_DELETED,
                      absl::StrCat("collection ", collection.ToString(), " was deleted"));

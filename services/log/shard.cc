@@ -92,9 +92,12 @@ absl::Status Shard::Start() {
                       const absl::Status read =
                           ForEachCommand(group, [&](const CommandView& command) {
                             // Who proposed it is gone; the answer is in the rows, for whoever asks
-                            // again.
-                            (void)machine_->Apply(command);
-                            return absl::OkStatus();
+                            // again. But what needs a row that is damaged may have been
+                            // acknowledged while that row was in memory: left out, what follows
+                            // would get its SeqIds.
+                            const Result result = machine_->Apply(command);
+                            return absl::IsDataLoss(result.status()) ? result.status()
+                                                                     : absl::OkStatus();
                           });
                       if (!read.ok())
                         return Annotate(read, absl::StrCat("journal group ", position.value));

@@ -28,7 +28,9 @@ absl::Status FromRocks(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message =
       absl::StrCat(absl::string_view(what.data(), what.size()), ": ", status.ToString());
-  return status.IsCorruption() ? absl::DataLossError(message) : absl::UnavailableError(message);
+  // A file that another one names and that is not there is damage like any other.
+  const bool damaged = status.IsCorruption() || status.IsPathNotFound();
+  return damaged ? absl::DataLossError(message) : absl::UnavailableError(message);
 }
 
 absl::StatusOr<std::optional<std::string>> GetAt(rocksdb::DB* db, const rocksdb::Snapshot* snapshot,
