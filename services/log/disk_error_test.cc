@@ -156,5 +156,40 @@ TEST_F(DiskErrorTest, TheShardOutlivesReadsThatFail) {
   }
 }
 
+// Again and again; what it holds can be read each time.
+TEST_F(DiskErrorTest, AShardStartsWhereTheDiskIsFull) {
+  const uint64_t seed = ::sluice::testing::TestSeed();
+  SCOPED_TRACE("SLUICE_TEST_SEED=" + std::to_string(seed));
+  SimulatedDisk disk(seed);
+  ShardHistory history(seed);
+  const auto always = [] { return true; };
+  std::unique_ptr<Shard> shard;
+  const auto writable = [&] { return shard->Writable().ok(); };
+  const auto start = [&] {
+    shard.reset();
+    auto opened = Shard::Open(Options(disk));
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    shard = *std::move(opened);
+  };
+  ASSERT_NO_FATAL_FAILURE(start());
+  ASSERT_TRUE(history.Open(*shard, always));
+  history.Push(*shard, 100, always);
+  history.AwaitAnswers(always);
+  disk.SetCapacity(disk.UsedBytes() + 10'000);
+  for (int i = 0; i < 5; ++i) {
+    history.Push(*shard, 1'000, writable);
+    EXPECT_FALSE(writable());
+    ASSERT_NO_FATAL_FAILURE(history.Verify(*shard));
+    ASSERT_NO_FATAL_FAILURE(start());
+    ASSERT_NO_FATAL_FAILURE(history.Verify(*shard));
+  }
+  disk.SetCapacity(UINT64_MAX);
+  ASSERT_NO_FATAL_FAILURE(AwaitWritable(*shard));
+  history.RetryUnknown(*shard, always);
+  history.Push(*shard, 30, always);
+  history.AwaitAnswers(always);
+  ASSERT_NO_FATAL_FAILURE(history.Verify(*shard));
+}
+
 }  // namespace
 }  // namespace sluice::log

@@ -24,6 +24,8 @@ constexpr milliseconds kReadOnlyRetry{500};
 // The store is flushed, so that the journal can be cut, when it is as large as this many files (or
 // memtables, if they are larger): commands that change next to nothing never fill a memtable.
 constexpr uint64_t kMaxJournalFiles = 8;
+// As the store has them.
+constexpr uint64_t kMaxMemtables = 3;
 // What a proposal costs beside its bytes.
 constexpr uint64_t kProposalBytes = 256;
 
@@ -38,7 +40,10 @@ int64_t MicrosSinceBoot() {
 }  // namespace
 
 Shard::Shard(ShardOptions options)
-    : options_(std::move(options)), admission_(options_.max_inflight) {
+    : options_(std::move(options)),
+      reserve_(options_.folder / "RESERVE", kMaxMemtables * options_.store.memtable_bytes,
+               *options_.files),
+      admission_(options_.max_inflight) {
   const MutexLock lock(clock_mutex_);
   if (!options_.clock) clock_offset_us_ = NowMicros() - MicrosSinceBoot();
 }
@@ -63,7 +68,31 @@ absl::Status Shard::Start() {
   SLUICE_RETURN_IF_ERROR(files.MakeFolder(options_.folder));
   SLUICE_ASSIGN_OR_RETURN(lock_, files.Lock(options_.folder / "LOCK"));
   if (!marked) SLUICE_RETURN_IF_ERROR(MarkFormat(options_.folder, files));
+  absl::Status opened = OpenData();
+  // The disk may be full.
+  const bool released = absl::IsUnavailable(opened) && reserve_.Release();
+  if (released) opened = OpenData();
+  SLUICE_RETURN_IF_ERROR(opened);
+  if (released) {
+    reserve_.HoldWhatIsLeft();
+  } else {
+    reserve_.Hold();
+  }
+  {
+    const MutexLock lock(clock_mutex_);
+    time_us_ = set_at_us_ = machine_->shard().time_us();
+    clock_at_set_us_ = ClockLocked();
+  }
+  incarnation_ = Incarnation(machine_->shard().incarnation());
+  journal_bytes_ = journal_->DiskBytes();
+  writer_ = std::thread([this] { RunWriter(); });
+  applier_ = std::thread([this] { RunApplier(); });
+  return absl::OkStatus();
+}
 
+absl::Status Shard::OpenData() {
+  machine_.reset();
+  store_.reset();
   StoreOptions store = options_.store;
   store.folder = options_.folder / "store";
   const auto on_persisted = [this](JournalPosition) {
@@ -103,15 +132,6 @@ absl::Status Shard::Start() {
                         return Annotate(read, absl::StrCat("journal group ", position.value));
                       return machine_->Finish(position, &moved);
                     }));
-  {
-    const MutexLock lock(clock_mutex_);
-    time_us_ = set_at_us_ = machine_->shard().time_us();
-    clock_at_set_us_ = ClockLocked();
-  }
-  incarnation_ = Incarnation(machine_->shard().incarnation());
-  journal_bytes_ = journal_->DiskBytes();
-  writer_ = std::thread([this] { RunWriter(); });
-  applier_ = std::thread([this] { RunApplier(); });
   return absl::OkStatus();
 }
 
@@ -349,6 +369,7 @@ bool Shard::AwaitJournal() {
     }
   }
   SetFailure(&journal_failure_, absl::OkStatus());
+  reserve_.Hold();
   return true;
 }
 
@@ -428,6 +449,7 @@ bool Shard::AwaitStore(const absl::Status& error) {
     }
     recovered = store_->Recover().ok();
   }
+  reserve_.Hold();
   const MutexLock lock(mutex_);
   store_failure_ = absl::OkStatus();
   flush_failure_ = absl::OkStatus();

@@ -3,7 +3,8 @@
 // to the store in one batch, and answers. The two overlap. Opening replays the journal from the
 // store's applied position.
 //
-// Thread-safe. When the journal cannot be written (disk full or failing), the shard is read-only:
+// Thread-safe. When the journal cannot be written (disk full or failing), also when it opens, the
+// shard is read-only:
 // it refuses proposals with READ_ONLY, tries to recover every so often, and goes on by itself once
 // it can.
 #pragma once
@@ -29,6 +30,7 @@
 #include "services/log/file.h"
 #include "services/log/journal.h"
 #include "services/log/proposal_queue.h"
+#include "services/log/reserve.h"
 #include "services/log/state_machine.h"
 #include "services/log/store.h"
 
@@ -131,6 +133,8 @@ class Shard {
 
   explicit Shard(ShardOptions options);
   absl::Status Start();
+  // The store, and the journal replayed into it. May be called again after an error.
+  absl::Status OpenData();
   absl::Status Configure();
 
   // The writer thread, and what it does.
@@ -158,6 +162,7 @@ class Shard {
 
   const ShardOptions options_;
   std::shared_ptr<void> lock_;
+  Reserve reserve_;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;       // writer thread
   std::unique_ptr<StateMachine> machine_;  // applier thread

@@ -1,0 +1,151 @@
+// A log as a process on a real file system that is filled: it turns read-only, is read from, starts
+// again while there is no room, and goes on by itself once there is.
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/client/client.h"
+#include "common/errors/errors.h"
+#include "tests/support/process.h"
+#include "tests/support/temp_folder.h"
+
+namespace sluice::testing {
+namespace {
+
+constexpr size_t kDocumentBytes = 50'000;
+
+// A file system in memory, of 40 MiB.
+class SmallDisk {
+ public:
+  explicit SmallDisk(std::filesystem::path path) : path_(std::move(path)) {
+    std::filesystem::create_directory(path_);
+    error_ = ::mount("tmpfs", path_.c_str(), "tmpfs", 0, "size=40m") == 0 ? 0 : errno;
+  }
+  ~SmallDisk() {
+    if (error_ == 0) ::umount2(path_.c_str(), MNT_DETACH);
+  }
+  int error() const { return error_; }
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  const std::filesystem::path path_;
+  int error_ = 0;
+};
+
+class FullDiskTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (disk_.error() != 0) {
+      GTEST_SKIP() << "no file system can be mounted here: " << std::strerror(disk_.error());
+    }
+    std::ofstream(filler()) << std::string(12 << 20, 'x');
+    StartLog();
+    v1::CreateCollectionRequest request;
+    request.set_name("c");
+    const auto created = client::Catalog(channel_).Create(request);
+    ASSERT_TRUE(created.ok()) << created.status();
+    collection_ = created->collection().id();
+  }
+
+  std::filesystem::path filler() const { return disk_.path() / "filler"; }
+
+  void StartLog() {
+    auto log = Process::Start({.program = BinaryPath("sluice-log"),
+                               .environment = {{"SLUICE_LOG_DATA", disk_.path() / "log"},
+                                               {"SLUICE_LOG_STORE_MEMTABLE_BYTES", "1MiB"},
+                                               {"SLUICE_LOG_JOURNAL_FILE_BYTES", "1MiB"},
+                                               {"SLUICE_SERVER_GRPC_ADDRESS", "127.0.0.1:0"},
+                                               {"SLUICE_SERVER_HTTP_ADDRESS", "127.0.0.1:0"}}});
+    ASSERT_TRUE(log.ok()) << log.status();
+    log_ = *std::move(log);
+    channel_ = client::Connect(log_->grpc_address());
+    stub_ = v1::LogService::NewStub(channel_);
+  }
+
+  // One attempt.
+  absl::Status Push() {
+    v1::PushLogsRequest request;
+    request.set_collection_id(collection_);
+    v1::OperationRecord& record = *request.add_records();
+    const std::string id = std::to_string(next_id_++);
+    record.set_id(id);
+    record.set_operation(v1::OPERATION_UPSERT);
+    record.set_document(id + std::string(kDocumentBytes, 'x'));
+    grpc::ClientContext context;
+    // What is in the journal when the store cannot write is answered once it can.
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
+    v1::PushLogsResponse response;
+    const absl::Status pushed = FromGrpc(stub_->PushLogs(&context, request, &response), context);
+    if (pushed.ok()) acknowledged_.push_back(id);
+    if (!pushed.ok() && OutcomeOf(pushed) != Outcome::kNotIn) unknown_.push_back(id);
+    return pushed;
+  }
+
+  // Invariants 1 and 2: what was acknowledged is there, in order; nothing that was refused is.
+  void ExpectWhatWasAcknowledged() {
+    client::Log log(channel_);
+    std::vector<std::string> ids;
+    v1::PullLogsRequest request;
+    request.set_collection_id(collection_);
+    for (;;) {
+      request.set_start_seq_id(ids.size());
+      const auto pulled = log.Pull(request);
+      ASSERT_TRUE(pulled.ok()) << pulled.status();
+      for (const v1::Append& append : pulled->appends()) {
+        for (const v1::OperationRecord& record : append.records()) {
+          EXPECT_EQ(record.document().size(), record.id().size() + kDocumentBytes);
+          ids.push_back(record.id());
+        }
+      }
+      if (ids.size() == pulled->tail_seq_id()) break;
+    }
+    std::erase_if(ids, [this](const std::string& id) {
+      return std::find(unknown_.begin(), unknown_.end(), id) != unknown_.end();
+    });
+    EXPECT_EQ(ids, acknowledged_);
+  }
+
+  TempFolder folder_;
+  SmallDisk disk_{folder_.path() / "disk"};
+  std::unique_ptr<Process> log_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::LogService::Stub> stub_;
+  std::string collection_;
+  int next_id_ = 0;
+  std::vector<std::string> acknowledged_;
+  std::vector<std::string> unknown_;
+};
+
+TEST_F(FullDiskTest, ALogOnAFullDiskIsReadStartsAgainAndGoesOnOnceThereIsRoom) {  // 1, 9 and 10
+  for (int round = 0; round < 3; ++round) {
+    absl::Status refused;
+    for (int i = 0; i < 2'000 && refused.ok(); ++i) refused = Push();
+    ASSERT_FALSE(refused.ok()) << "the disk is larger than that";
+    // The one that met the full disk may be in.
+    if (OutcomeOf(refused) != Outcome::kNotIn) refused = Push();
+    EXPECT_EQ(ReasonOf(refused), Reason::READ_ONLY) << refused;
+    EXPECT_EQ(OutcomeOf(refused), Outcome::kNotIn);
+    EXPECT_TRUE(RetryAfter(refused));
+    ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
+    log_->Kill();
+    ASSERT_NO_FATAL_FAILURE(StartLog());
+    ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
+  }
+  std::filesystem::remove(filler());
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  absl::Status pushed = Push();
+  while (!pushed.ok() && std::chrono::steady_clock::now() < until) pushed = Push();
+  EXPECT_TRUE(pushed.ok()) << pushed;
+  ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
+}
+
+}  // namespace
+}  // namespace sluice::testing
