@@ -10,22 +10,26 @@ constexpr uint64_t kLeastShare = 16;
 
 }  // namespace
 
-void Reserve::Hold() {
+bool Reserve::Hold() {
   const MutexLock lock(mutex_);
   if (!held_) held_ = Allocate(2 * bytes_, bytes_);
+  return held_;
 }
 
-bool Reserve::Release() {
+void Reserve::Release() {
   const MutexLock lock(mutex_);
   held_ = false;
-  return files_.Remove(path_).ok();
+  (void)files_.Remove(path_);
 }
 
-void Reserve::HoldWhatIsLeft() {
+bool Reserve::HoldWhatIsLeft() {
   const MutexLock lock(mutex_);
   for (uint64_t bytes = bytes_; bytes >= bytes_ / kLeastShare && bytes > 0; bytes /= 2) {
-    if (Allocate(bytes, bytes)) return;
+    if (!Allocate(bytes, bytes)) continue;
+    held_ = bytes == bytes_;
+    break;
   }
+  return held_;
 }
 
 bool Reserve::Allocate(uint64_t bytes, uint64_t size) {

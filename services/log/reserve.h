@@ -22,13 +22,13 @@ class Reserve {
   Reserve(std::filesystem::path path, uint64_t bytes, FileSystem& files)
       : path_(std::move(path)), bytes_(bytes), files_(files) {}
 
-  // Sets the space aside if it is not already, and if as much is left to write to. Errors are none:
-  // it is tried again the next time.
-  void Hold() EXCLUDES(mutex_);
-  // For a start that fails without it: gives the space back; false if there was none.
-  bool Release() EXCLUDES(mutex_);
-  // After that start: as much of it as is there, for the next one. The shard cannot write anyway.
-  void HoldWhatIsLeft() EXCLUDES(mutex_);
+  // Sets the space aside if it is not already, and if as much is left to write to. False: there is
+  // not so much.
+  bool Hold() EXCLUDES(mutex_);
+  // Gives it back, for a start.
+  void Release() EXCLUDES(mutex_);
+  // After a start: all of it again, or as much as is there, for the next one, and false.
+  bool HoldWhatIsLeft() EXCLUDES(mutex_);
 
  private:
   // Whether the disk has so much; the file then takes `size` of it.

@@ -24,8 +24,9 @@ constexpr milliseconds kReadOnlyRetry{500};
 // The store is flushed, so that the journal can be cut, when it is as large as this many files (or
 // memtables, if they are larger): commands that change next to nothing never fill a memtable.
 constexpr uint64_t kMaxJournalFiles = 8;
-// As the store has them.
-constexpr uint64_t kMaxMemtables = 3;
+// The space set aside, in memtables: three may be unflushed, each a little larger than it should
+// be, and files of little are larger than what is in them.
+constexpr uint64_t kReservedMemtables = 5;
 // What a proposal costs beside its bytes.
 constexpr uint64_t kProposalBytes = 256;
 
@@ -41,7 +42,7 @@ int64_t MicrosSinceBoot() {
 
 Shard::Shard(ShardOptions options)
     : options_(std::move(options)),
-      reserve_(options_.folder / "RESERVE", kMaxMemtables * options_.store.memtable_bytes,
+      reserve_(options_.folder / "RESERVE", kReservedMemtables * options_.store.memtable_bytes,
                *options_.files),
       admission_(options_.max_inflight) {
   const MutexLock lock(clock_mutex_);
@@ -68,15 +69,14 @@ absl::Status Shard::Start() {
   SLUICE_RETURN_IF_ERROR(files.MakeFolder(options_.folder));
   SLUICE_ASSIGN_OR_RETURN(lock_, files.Lock(options_.folder / "LOCK"));
   if (!marked) SLUICE_RETURN_IF_ERROR(MarkFormat(options_.folder, files));
-  absl::Status opened = OpenData();
-  // The disk may be full.
-  const bool released = absl::IsUnavailable(opened) && reserve_.Release();
-  if (released) opened = OpenData();
-  SLUICE_RETURN_IF_ERROR(opened);
-  if (released) {
-    reserve_.HoldWhatIsLeft();
-  } else {
-    reserve_.Hold();
+  // Before the store opens: Debian's RocksDB ends the process if it finds no room then.
+  reserve_.Release();
+  SLUICE_RETURN_IF_ERROR(OpenData());
+  starved_ = !reserve_.HoldWhatIsLeft();
+  if (starved_) {
+    // So that the next start has little to do.
+    (void)store_->Flush();
+    SetFailure(&journal_failure_, absl::UnavailableError("there is no room on the disk"));
   }
   {
     const MutexLock lock(clock_mutex_);
@@ -253,6 +253,7 @@ ClockReading Shard::CorrectClock() {
 // The writer thread.
 
 void Shard::RunWriter() {
+  if (starved_) AwaitRoom();
   for (;;) {
     Group group;
     bool cut = false;
@@ -348,6 +349,15 @@ void Shard::BoundJournal() {
   (void)store_->BeginFlush();
 }
 
+void Shard::AwaitRoom() {
+  CutJournal();
+  while (!reserve_.Hold()) {
+    const MutexLock lock(mutex_);
+    if (writer_wakes_.wait_for(mutex_, options_.probe_every, [this] { return stopping_; })) return;
+  }
+  SetFailure(&journal_failure_, absl::OkStatus());
+}
+
 bool Shard::AwaitJournal() {
   SetFailure(&journal_failure_, journal_->failure());
   Group refused;
@@ -369,7 +379,7 @@ bool Shard::AwaitJournal() {
     }
   }
   SetFailure(&journal_failure_, absl::OkStatus());
-  reserve_.Hold();
+  (void)reserve_.Hold();
   return true;
 }
 
@@ -449,7 +459,7 @@ bool Shard::AwaitStore(const absl::Status& error) {
     }
     recovered = store_->Recover().ok();
   }
-  reserve_.Hold();
+  (void)reserve_.Hold();
   const MutexLock lock(mutex_);
   store_failure_ = absl::OkStatus();
   flush_failure_ = absl::OkStatus();

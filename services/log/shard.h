@@ -133,7 +133,7 @@ class Shard {
 
   explicit Shard(ShardOptions options);
   absl::Status Start();
-  // The store, and the journal replayed into it. May be called again after an error.
+  // The store, and the journal replayed into it.
   absl::Status OpenData();
   absl::Status Configure();
 
@@ -145,6 +145,9 @@ class Shard {
   void BoundJournal();
   // While the journal cannot be written. False: the shard is stopping.
   bool AwaitJournal();
+  // After a start that used up the space set aside: refuses writes until there is as much again.
+  // What is written meanwhile would be more than the next start has room for.
+  void AwaitRoom();
 
   // The applier thread, and what it does.
   void RunApplier();
@@ -163,6 +166,8 @@ class Shard {
   const ShardOptions options_;
   std::shared_ptr<void> lock_;
   Reserve reserve_;
+  // The start used up what was set aside; constant once open.
+  bool starved_ = false;
   std::unique_ptr<Store> store_;
   std::unique_ptr<Journal> journal_;       // writer thread
   std::unique_ptr<StateMachine> machine_;  // applier thread
