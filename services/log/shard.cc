@@ -75,7 +75,9 @@ absl::Status Shard::Start() {
   starved_ = !reserve_.HoldWhatIsLeft();
   if (starved_) {
     // So that the next start has little to do.
+    reserve_.Release();
     (void)store_->Flush();
+    (void)reserve_.HoldWhatIsLeft();
     SetFailure(&journal_failure_, absl::UnavailableError("there is no room on the disk"));
   }
   {
