@@ -37,6 +37,7 @@ class Retries {
     return std::max(milliseconds(1),
                     std::chrono::duration_cast<milliseconds>(end_ - steady_clock::now()));
   }
+  bool are_over() const { return steady_clock::now() >= end_; }
   // False: no time is left for another try.
   bool Pause() {
     const milliseconds pause(absl::Uniform<int64_t>(random_, pause_.count() / 2, pause_.count()));
@@ -146,8 +147,11 @@ S3Store::S3Store(S3Endpoint endpoint, std::string prefix, const ObjectSettings& 
 
 S3Answer S3Store::Send(const S3Request& request, int* tries) const {
   Retries retries(timeout_);
+  std::optional<S3Answer> last;
   while (true) {
     S3Answer answer = client_->Send(request, retries.left());
+    // A try that the end of the time cut off tells less than the answer before it.
+    if (!answer.error.empty() && retries.are_over() && last) return *std::move(last);
     // CompleteMultipartUpload may say 200 before it fails.
     if (request.method == "POST" && answer.status == 200 &&
         absl::StrContains(answer.body, "<Error>")) {
@@ -155,6 +159,7 @@ S3Answer S3Store::Send(const S3Request& request, int* tries) const {
     }
     if (tries != nullptr) ++*tries;
     if (!IsTransient(answer) || !retries.Pause()) return answer;
+    last = std::move(answer);
   }
 }
 

@@ -34,7 +34,6 @@ class S3Test : public ::testing::Test {
     settings_.cache = folder_.path() / "cache";
     settings_.endpoint = s3_.endpoint();
     settings_.timeout_ms = 20'000;
-    settings_.stall_ms = 1'000;
     Open();
   }
 
@@ -128,6 +127,8 @@ TEST_F(S3Test, ARetriedPutThatMeetsAnotherObjectHasLost) {
 }
 
 TEST_F(S3Test, AHangIsGivenUpAndTriedAgain) {
+  settings_.stall_ms = 1'000;
+  Open();
   s3_.Fail("PUT", {Fault::kHang});
   EXPECT_TRUE(Put("c/1", "content").ok());
   Open(true);
@@ -136,7 +137,7 @@ TEST_F(S3Test, AHangIsGivenUpAndTriedAgain) {
 }
 
 TEST_F(S3Test, RetriesEndWithTheTime) {
-  settings_.timeout_ms = 1'000;
+  settings_.timeout_ms = 3'000;
   Open();
   s3_.Fail("PUT", std::vector<Fault>(100, Fault::kSlowDown));
   const absl::Status error = Put("c/1", "content");
@@ -220,9 +221,11 @@ TEST_F(S3Test, ALargePutWhoseCompletionWasInHasSucceeded) {
 TEST_F(S3Test, SecretsComeFromTheFileAnewForEachRequest) {
   const fs::path file = folder_.path() / "credentials";
   settings_.credentials_file = file;
-  settings_.timeout_ms = 2'000;
+  settings_.timeout_ms = 500;
   Open();
   EXPECT_EQ(Put("c/1", "x").code(), absl::StatusCode::kUnavailable);
+  settings_.timeout_ms = 20'000;
+  Open();
   const auto write = [&](const char* id) {
     std::ofstream(file) << "[default]\naws_access_key_id = " << id
                         << "\naws_secret_access_key = s\naws_session_token=t==\n[other]\n"
@@ -241,7 +244,6 @@ TEST_F(S3Test, SecretsComeFromTheFileAnewForEachRequest) {
 TEST_F(S3Test, TheBucketMayBePartOfTheHost) {
   settings_.path_style = false;
   settings_.endpoint = absl::StrCat("http://localhost:", s3_.port());
-  settings_.timeout_ms = 1'000;
   Open();
   EXPECT_FALSE(Put("c/1", "x").ok());
   const auto puts = s3_.Requests("PUT");

@@ -15,12 +15,14 @@
 #include "common/errors/errors.h"
 #include "services/log/command.pb.h"
 #include "services/log/keys.h"
-#include "services/log/store_files.h"
+#include "services/log/store_env.h"
 
 namespace sluice::log {
 namespace {
 
 constexpr std::chrono::minutes kResumeWithin{2};
+// After which a call of Resume is known to have begun.
+constexpr std::chrono::milliseconds kResumeBegins{100};
 
 rocksdb::Slice ToSlice(std::string_view s) { return {s.data(), s.size()}; }
 
@@ -96,19 +98,12 @@ class TrimFilter : public rocksdb::CompactionFilter {
   mutable SeqId trim_;
 };
 
-// Threads as everybody's; files and clock as the options say.
-class StoreEnv : public rocksdb::EnvWrapper {
- public:
-  explicit StoreEnv(const StoreOptions& options)
-      : EnvWrapper(rocksdb::NewCompositeEnv(std::make_shared<StoreFiles>(
-            options.files ? options.files : rocksdb::FileSystem::Default()))) {
-    // RocksDB asks now the one, now the other.
-    file_system_ = target()->GetFileSystem();
-    system_clock_ = options.clock ? options.clock : rocksdb::SystemClock::Default();
-  }
-  static const char* kClassName() { return "SluiceStoreEnv"; }
-  const char* Name() const override { return kClassName(); }
-};
+bool IsFlushes(rocksdb::BackgroundErrorReason reason) {
+  using Reason = rocksdb::BackgroundErrorReason;
+  // The last one is a flush's that could not write the manifest.
+  return reason == Reason::kFlush || reason == Reason::kFlushNoWAL ||
+         reason == Reason::kManifestWriteNoWAL;
+}
 
 }  // namespace
 
@@ -141,10 +136,13 @@ class Store::Listener : public rocksdb::EventListener {
     store_->space_.Compacted();
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
-    // A compaction that met an I/O error is tried again by RocksDB; it holds nobody up.
-    const bool retried = reason == rocksdb::BackgroundErrorReason::kCompaction &&
-                         error->IsIOError() && !error->IsNoSpace();
-    if (!retried) store_->on_failed_(FromRocks(*error, store_->folder_.string()));
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
+      // RocksDB tries it again; it holds nobody up.
+      if (error->IsIOError() && !error->IsNoSpace()) return;
+    } else {
+      store_->env_->HoldFlushes(IsFlushes(reason));
+    }
+    store_->on_failed_(FromRocks(*error, store_->folder_.string()));
   }
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {
     store_->slow_.store(info.condition.cur != rocksdb::WriteStallCondition::kNormal,
@@ -180,7 +178,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
 
   // README.md says why for each.
   rocksdb::Options db;
-  store->env_ = std::make_unique<StoreEnv>(options);
+  store->env_ = std::make_unique<StoreEnv>(options.files, options.clock);
   db.env = store->env_.get();
   // The shard calls Recover: RocksDB 7.8.3 never closes while its own attempts go on.
   db.max_bgerror_resume_count = 0;
@@ -244,6 +242,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
 
 Store::~Store() {
   space_.Stop();
+  if (env_) env_->NeverHoldAgain();
   if (db_) (void)db_->Close();
 }
 
@@ -254,13 +253,17 @@ absl::Status Store::Write(rocksdb::WriteBatch* batch) {
 }
 
 absl::Status Store::Recover() {
-  // RocksDB 7.8.3 forgets a flush that was handed to its threads but had not begun when something
-  // else, such as writing the manifest, failed: DBImpl::BackgroundFlush leaves it in the queue, and
-  // Resume waits for it for ever. A start reads the journal and knows nothing of it.
+  env_->AwaitQuiet();
   std::future<rocksdb::Status> resumed =
       std::async(std::launch::async, [this] { return db_->Resume(); });
-  SLUICE_CHECK(resumed.wait_for(kResumeWithin) == std::future_status::ready);
+  const auto last = std::chrono::steady_clock::now() + kResumeWithin;
+  while (resumed.wait_for(kResumeBegins) != std::future_status::ready) {
+    // It is at work, and waits for what was put aside.
+    env_->ReleaseFlushes();
+    SLUICE_CHECK(std::chrono::steady_clock::now() < last);
+  }
   SLUICE_RETURN_IF_ERROR(FromRocks(resumed.get(), folder_.string()));
+  env_->ReleaseFlushes();
   // Resume forgets the error of a flush, but does not repeat it.
   return Flush();
 }

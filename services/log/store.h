@@ -37,6 +37,7 @@ struct StoreOptions {
 };
 
 class Store;
+class StoreEnv;
 
 // The rows as they were after some group. Holds what it sees in place, so keep it no longer than a
 // reply takes. Thread-safe.
@@ -98,8 +99,8 @@ class Store {
   // succeeds.
   absl::Status Write(rocksdb::WriteBatch* batch);
   // Tries to leave the state that a failed flush or compaction put RocksDB into, and to persist
-  // what was written. OK: it could. Ends the process if RocksDB does not return (store.cc says
-  // when).
+  // what was written. OK: it could. Ends the process if RocksDB does not return in two minutes: a
+  // start reads the journal, and knows nothing of what RocksDB waits for.
   absl::Status Recover();
 
   // Whether writes are slowed down or stopped until a flush or a compaction has caught up.
@@ -134,7 +135,7 @@ class Store {
   // Woken by threads of db_'s, which therefore goes first.
   SpaceCollector space_;
   // Before the database, so that it goes after it.
-  std::unique_ptr<rocksdb::Env> env_;
+  std::unique_ptr<StoreEnv> env_;
   std::unique_ptr<rocksdb::DB> db_;
 };
 

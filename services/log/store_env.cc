@@ -1,0 +1,123 @@
+#include "services/log/store_env.h"
+
+#include <utility>
+#include <vector>
+
+#include "common/base/mutex.h"
+#include "services/log/store_files.h"
+
+namespace sluice::log {
+namespace {
+
+std::unique_ptr<rocksdb::Env> ThreadsAndFiles(const std::shared_ptr<rocksdb::FileSystem>& files) {
+  return rocksdb::NewCompositeEnv(
+      std::make_shared<StoreFiles>(files ? files : rocksdb::FileSystem::Default()));
+}
+
+}  // namespace
+
+class StoreEnv::JobGate {
+ public:
+  struct Job {
+    std::shared_ptr<JobGate> gate;
+    void (*run)(void* arg);
+    void* arg;
+    Priority priority;
+    void* tag;
+    void (*drop)(void* arg);
+
+    // Flushes, and deletions of files, are what RocksDB calls HIGH.
+    bool is_flush() const { return priority == Priority::HIGH; }
+  };
+
+  explicit JobGate(rocksdb::Env* threads) : threads_(threads) {}
+
+  void Schedule(std::unique_ptr<Job> job) {
+    const Priority priority = job->priority;
+    void* const tag = job->tag;
+    threads_->Schedule(&JobGate::Run, job.release(), priority, tag, &JobGate::Drop);
+  }
+
+  void Hold(bool from_flush) {
+    const MutexLock lock(mutex_);
+    held_ = !closed_;
+    if (from_flush) return;
+    ended_.wait(mutex_, [this]() REQUIRES(mutex_) { return flushes_ == 0 || closed_; });
+  }
+
+  void AwaitQuiet() {
+    const MutexLock lock(mutex_);
+    ended_.wait(mutex_, [this]() REQUIRES(mutex_) { return flushes_ + others_ == 0 || closed_; });
+    if (aside_.empty()) held_ = false;
+  }
+
+  void Release(bool for_good) {
+    std::vector<std::unique_ptr<Job>> aside;
+    {
+      const MutexLock lock(mutex_);
+      held_ = false;
+      closed_ = closed_ || for_good;
+      aside.swap(aside_);
+      ended_.notify_all();
+    }
+    for (auto& job : aside) Schedule(std::move(job));
+  }
+
+ private:
+  static void Run(void* arg) {
+    std::unique_ptr<Job> job(static_cast<Job*>(arg));
+    const std::shared_ptr<JobGate> gate = job->gate;
+    const bool is_flush = job->is_flush();
+    {
+      const MutexLock lock(gate->mutex_);
+      if (is_flush && gate->held_) {
+        gate->aside_.push_back(std::move(job));
+        return;
+      }
+      ++(is_flush ? gate->flushes_ : gate->others_);
+    }
+    job->run(job->arg);
+    const MutexLock lock(gate->mutex_);
+    --(is_flush ? gate->flushes_ : gate->others_);
+    gate->ended_.notify_all();
+  }
+
+  static void Drop(void* arg) {
+    const std::unique_ptr<Job> job(static_cast<Job*>(arg));
+    if (job->drop != nullptr) job->drop(job->arg);
+  }
+
+  rocksdb::Env* const threads_;
+  Mutex mutex_;
+  CondVar ended_;
+  bool held_ GUARDED_BY(mutex_) = false;
+  bool closed_ GUARDED_BY(mutex_) = false;
+  // At work.
+  int flushes_ GUARDED_BY(mutex_) = 0;
+  int others_ GUARDED_BY(mutex_) = 0;
+  std::vector<std::unique_ptr<Job>> aside_ GUARDED_BY(mutex_);
+};
+
+StoreEnv::StoreEnv(const std::shared_ptr<rocksdb::FileSystem>& files,
+                   const std::shared_ptr<rocksdb::SystemClock>& clock)
+    : EnvWrapper(ThreadsAndFiles(files)), gate_(std::make_shared<JobGate>(target())) {
+  // RocksDB asks now the one, now the other.
+  file_system_ = target()->GetFileSystem();
+  system_clock_ = clock ? clock : rocksdb::SystemClock::Default();
+}
+
+void StoreEnv::Schedule(void (*run)(void* arg), void* arg, Priority priority, void* tag,
+                        void (*drop)(void* arg)) {
+  gate_->Schedule(
+      std::make_unique<JobGate::Job>(JobGate::Job{gate_, run, arg, priority, tag, drop}));
+}
+
+void StoreEnv::HoldFlushes(bool from_flush) { gate_->Hold(from_flush); }
+
+void StoreEnv::AwaitQuiet() { gate_->AwaitQuiet(); }
+
+void StoreEnv::ReleaseFlushes() { gate_->Release(/*for_good=*/false); }
+
+void StoreEnv::NeverHoldAgain() { gate_->Release(/*for_good=*/true); }
+
+}  // namespace sluice::log
