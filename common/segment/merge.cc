@@ -37,8 +37,13 @@ class Input {
 
 constexpr uint64_t kEntriesPerQuestion = 4096;
 
-absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSegmentWriter& out,
-                       absl::FunctionRef<absl::Status()> proceed) {
+bool AnyHas(std::span<const std::shared_ptr<const Segment>> segments, const IdHash& id) {
+  return std::any_of(segments.begin(), segments.end(),
+                     [&](const auto& segment) { return segment->Find(id).has_value(); });
+}
+
+absl::Status MergeInto(std::vector<Input>& inputs, const MergeOptions& options,
+                       SortedSegmentWriter& out, absl::FunctionRef<absl::Status()> proceed) {
   for (uint64_t merged = 0;; ++merged) {
     if (merged % kEntriesPerQuestion == 0) SLUICE_RETURN_IF_ERROR(proceed());
     // The least id, in the newest input that has it. Inputs are few: PickMerge keeps them so.
@@ -49,9 +54,11 @@ absl::Status MergeInto(std::vector<Input>& inputs, bool drop_deletions, SortedSe
     }
     if (least == nullptr) return absl::OkStatus();
     const Segment::Entry entry = *least->at();
-    if (entry.row != Segment::kDeleted) {
+    if (AnyHas(options.newer, entry.id)) {
+      // Dead.
+    } else if (entry.row != Segment::kDeleted) {
       SLUICE_RETURN_IF_ERROR(least->CopyTo(out));
-    } else if (!drop_deletions) {
+    } else if (AnyHas(options.older, entry.id)) {
       SLUICE_RETURN_IF_ERROR(out.AddDeleted(entry.id));
     }
     for (Input& input : inputs) {
@@ -69,7 +76,7 @@ absl::StatusOr<std::optional<v1::SegmentInfo>> MergeSegments(
   SLUICE_ASSIGN_OR_RETURN(const auto out, SortedSegmentWriter::Create(path, options.dimension));
   std::vector<Input> cursors;
   for (const auto& segment : inputs) cursors.emplace_back(*segment);
-  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, options.drop_deletions, *out, proceed));
+  SLUICE_RETURN_IF_ERROR(MergeInto(cursors, options, *out, proceed));
   if (out->entries() == 0) return std::nullopt;
   SLUICE_RETURN_IF_ERROR(out->AddGraph(options.graph, proceed));
   SLUICE_ASSIGN_OR_RETURN(v1::SegmentInfo info, out->Finish());

@@ -91,6 +91,59 @@ TEST(PickMerge, ASegmentThatIsLargeEnoughForAGraphIsMergedAloneOnceUnlessOthersJ
   EXPECT_FALSE(PickMerge(segments));
 }
 
+v1::SegmentInfo Considered(uint64_t entries, uint64_t dead = 0) {
+  v1::SegmentInfo segment;
+  segment.set_entries(entries);
+  segment.set_rows(entries);
+  segment.set_dead_rows(dead);
+  segment.set_graph_considered(true);
+  return segment;
+}
+
+TEST(PickMerge, FullSegmentsAreNotMergedWithWhatComesAfterThem) {
+  std::vector<v1::SegmentInfo> segments = {Considered(kFullSegmentEntries)};
+  for (int i = 0; i < 3; ++i) segments.push_back(Considered(300'000));
+  const auto pick = PickMerge(segments);
+  ASSERT_TRUE(pick);
+  EXPECT_EQ(*pick, std::pair(size_t{1}, size_t{4}));
+}
+
+TEST(PickMerge, TenMillionRecordsBecomeSegmentsOfAboutAMillion) {
+  std::vector<v1::SegmentInfo> segments;
+  double written = 0;
+  for (int i = 0; i < 2'000; ++i) {
+    segments.push_back(Considered(5'000));
+    written += 5'000;
+    while (const auto pick = PickMerge(segments)) {
+      uint64_t merged = 0;
+      for (size_t j = pick->first; j < pick->second; ++j) merged += segments[j].entries();
+      segments.erase(segments.begin() + pick->first + 1, segments.begin() + pick->second);
+      segments[pick->first] = Considered(merged);
+      EXPECT_LE(merged, 1'100'000u);
+      written += static_cast<double>(merged);
+    }
+    EXPECT_LE(segments.size(), 30u);
+  }
+  EXPECT_LE(written / 1e7, 4.5);
+}
+
+TEST(PickMerge, AFullSegmentThatIsMostlyDeadIsWrittenAnew) {
+  std::vector<v1::SegmentInfo> segments = {Considered(900'000), Considered(800'000, 400'000),
+                                           Considered(700'000)};
+  EXPECT_FALSE(PickMerge(segments));
+  segments[1].set_dead_rows(400'001);
+  EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{2}));
+}
+
+TEST(PickMerge, SegmentsThatHaveShrunkAmongFullOnesAreJoined) {
+  std::vector<v1::SegmentInfo> segments = {Considered(900'000), Considered(300'000),
+                                           Considered(400'000), Considered(700'000)};
+  EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{3}));
+  segments[1].set_entries(700'000);
+  segments.erase(segments.begin() + 2);
+  EXPECT_FALSE(PickMerge(segments));
+}
+
 TEST(PickMerge, OverwritingTheSameIdsKeepsDeadEntriesBelowTheLiveOnes) {
   // Each compaction overwrites 1,000 of 10,000 ids, in turn: a merge with the oldest leaves 10,000
   // entries.

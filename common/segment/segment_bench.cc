@@ -122,8 +122,7 @@ void Merge(benchmark::State& state) {
   const std::shared_ptr<const Segment> inputs[] = {TheSegment(), Must(Segment::Open(path, info))};
   for (auto _ : state) {
     const auto out = TheFolder().NewPath();
-    benchmark::DoNotOptimize(
-        Must(MergeSegments(inputs, {.drop_deletions = true, .dimension = kDimension}, out)));
+    benchmark::DoNotOptimize(Must(MergeSegments(inputs, {.dimension = kDimension}, out)));
     std::filesystem::remove(out);
   }
   state.SetItemsProcessed(state.iterations() * kRows);

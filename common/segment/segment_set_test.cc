@@ -67,8 +67,13 @@ class ModelledCollection {
   void MergeRange(size_t first, size_t last) {
     WrittenSegment merged{.path = folder_.NewPath(), .info = {}};
     const std::span inputs(segments_.begin() + first, segments_.begin() + last);
+    // Dead entries are left out or kept: it makes no difference.
+    std::span<const std::shared_ptr<const Segment>> newer = std::span(segments_).subspan(last);
+    if (Below(2) == 0) newer = {};
     const auto info = Must(MergeSegments(
-        inputs, {.drop_deletions = first == 0, .dimension = kDimension}, merged.path));
+        inputs,
+        {.older = std::span(segments_).first(first), .newer = newer, .dimension = kDimension},
+        merged.path));
     EXPECT_EQ(std::filesystem::exists(merged.path), info.has_value());
     segments_.erase(segments_.begin() + first, segments_.begin() + last);
     if (!info) return;
@@ -222,7 +227,8 @@ TEST(SegmentSet, AViewBuiltOnAnEarlierOneSeesWhatWasSkippedBetweenThem) {
   // b and c were merged into one before the reader looked again.
   WrittenSegment merged{.path = folder.NewPath(), .info = {}};
   const std::shared_ptr<const Segment> inputs[] = {b, c};
-  merged.info = *Must(MergeSegments(inputs, {.dimension = 1}, merged.path));
+  const std::shared_ptr<const Segment> older[] = {a};
+  merged.info = *Must(MergeSegments(inputs, {.older = older, .dimension = 1}, merged.path));
   const auto after = SegmentSet::Build({a, OpenSegment(merged)}, before.get());
   EXPECT_EQ(after->live_count(), 2u);
   EXPECT_FALSE(after->Find(HashOf("c")));
@@ -337,13 +343,13 @@ TEST(SegmentSet, FindsNearlyAllNeighboursByGraphAfterHeavyUpdatesAndDeletes) {
             set->Search(v1::METRIC_COSINE, query, 4000, SkipNone).size());
 }
 
-TEST(MergeSegments, OfDeletionsThatAreDroppedLeavesNoFile) {
+TEST(MergeSegments, OfDeletionsThatNothingNeedsLeavesNoFile) {
   TestFolder folder;
   const std::shared_ptr<const Segment> inputs[] = {
       OpenSegment(WriteSegment(folder, 0, {MakeRow("a", 1)})),
       OpenSegment(WriteSegment(folder, 0, {}, {"a"}))};
   const std::filesystem::path path = folder.NewPath();
-  EXPECT_EQ(Must(MergeSegments(inputs, {.drop_deletions = true}, path)), std::nullopt);
+  EXPECT_EQ(Must(MergeSegments(inputs, {}, path)), std::nullopt);
   EXPECT_FALSE(std::filesystem::exists(path));
 }
 
@@ -356,11 +362,27 @@ TEST(MergeSegments, CoversTheSeqIdsOfItsInputs) {
   second.info.set_after_seq_id(11);
   second.info.set_up_to_seq_id(15);
   const std::shared_ptr<const Segment> inputs[] = {OpenSegment(first), OpenSegment(second)};
-  const auto info = Must(MergeSegments(inputs, {}, folder.NewPath())).value();
+  const std::shared_ptr<const Segment> older[] = {
+      OpenSegment(WriteSegment(folder, 0, {MakeRow("a", 1)}))};
+  const auto info = Must(MergeSegments(inputs, {.older = older}, folder.NewPath())).value();
   EXPECT_EQ(info.after_seq_id(), 10u);
   EXPECT_EQ(info.up_to_seq_id(), 15u);
   EXPECT_EQ(info.entries(), 1u);
   EXPECT_EQ(info.rows(), 0u);
+}
+
+TEST(MergeSegments, LeavesOutWhatNewerOnesHave) {
+  TestFolder folder;
+  const std::shared_ptr<const Segment> segments[] = {
+      OpenSegment(WriteSegment(folder, 0, {MakeRow("kept", 1), MakeRow("replaced", 2)})),
+      OpenSegment(WriteSegment(folder, 0, {MakeRow("deleted", 3)}, {"kept later"})),
+      OpenSegment(WriteSegment(folder, 0, {MakeRow("replaced", 5)}, {"deleted"}))};
+  const auto all = std::span(segments);
+  const auto info = Must(MergeSegments(all.first(2), {.newer = all.subspan(2)}, folder.NewPath()));
+  ASSERT_TRUE(info);
+  EXPECT_EQ(info->entries(), 1u);
+  EXPECT_EQ(Must(MergeSegments(all.subspan(1, 1), {.newer = all.subspan(2)}, folder.NewPath())),
+            std::nullopt);
 }
 
 }  // namespace

@@ -26,7 +26,10 @@ bool MergesWithTheRow(const v1::OperationRecord& record) {
 
 Compaction::Compaction(const SegmentSet& view, const IdHasher& hasher, bool has_embedder,
                        std::span<const v1::Append> appends, const MissingRows& missing)
-    : view_(view), has_embedder_(has_embedder), may_miss_(missing.any) {
+    : view_(view),
+      has_embedder_(has_embedder),
+      may_miss_(missing.any),
+      dead_(view.segments().size()) {
   size_t records = missing.owed.size();
   for (const v1::Append& append : appends) records += append.records_size();
   items_.reserve(records);
@@ -103,6 +106,7 @@ absl::Status Compaction::FoldGroup(std::span<const Item> group, std::vector<Chan
   // A row that came and went within the batch leaves nothing; an older one needs an entry that says
   // it is gone.
   if (!folded.row && !place) return absl::OkStatus();
+  if (place) ++dead_[place->segment];
   *bytes += folded.row ? BytesOf(*folded.row) : kRowOverhead;
   changes->push_back({.id = group.front().id,
                       .row = std::move(folded.row),

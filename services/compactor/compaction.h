@@ -60,6 +60,8 @@ class Compaction {
   const NoEffect& no_effect() const { return no_effect_; }
   // Owed ids whose rows lack nothing, or do not exist: the log is to forget them.
   const std::vector<IdHash>& not_missing() const { return not_missing_; }
+  // Rows that the changes returned so far replace or delete, for each segment of the view.
+  const std::vector<uint64_t>& dead() const { return dead_; }
 
  private:
   struct Item {
@@ -78,6 +80,7 @@ class Compaction {
   int64_t live_delta_ = 0;
   NoEffect no_effect_;
   std::vector<IdHash> not_missing_;
+  std::vector<uint64_t> dead_;
 };
 
 // Gives each row that is to be embedded its vector; returns how many. A row is embedded once

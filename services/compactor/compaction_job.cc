@@ -217,6 +217,14 @@ absl::Status CompactionJob::Apply(const Batch& batch, uint64_t number) {
     segment->set_up_to_seq_id(batch.to.value);
     SLUICE_RETURN_IF_ERROR(StoreSegment(job_, number, file, &*segment));
     *work.mutable_segment() = *segment;
+    for (size_t i = 0; i < segments_.size(); ++i) {
+      if (compaction.dead()[i] == 0) continue;
+      v1::DeadRows& dead = *work.add_dead();
+      dead.set_token(segments_[i].token());
+      dead.set_number(segments_[i].number());
+      dead.set_up_to_seq_id(segments_[i].up_to_seq_id());
+      dead.set_rows(compaction.dead()[i]);
+    }
   }
   at_.faults.Reach(Stage::kStored);
   SLUICE_RETURN_IF_ERROR(at_.compaction.Commit(commit).status());

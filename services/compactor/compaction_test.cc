@@ -59,6 +59,7 @@ class CompactionTest : public ::testing::Test {
       std::move(changes->begin(), changes->end(), std::back_inserter(all));
     }
     live_ += compaction.live_delta();
+    dead_ = compaction.dead();
     no_effect_ += compaction.no_effect();
     AddSegment(all);
     return all;
@@ -86,8 +87,9 @@ class CompactionTest : public ::testing::Test {
   void Merge(size_t first, size_t last) {
     auto segments = std::vector(view_->segments().begin(), view_->segments().end());
     const auto path = folder_.path() / std::to_string(++files_);
-    auto info = MergeSegments(std::span(segments).subspan(first, last - first),
-                              {.drop_deletions = first == 0, .dimension = kDimension}, path);
+    auto info =
+        MergeSegments(std::span(segments).subspan(first, last - first),
+                      {.older = std::span(segments).first(first), .dimension = kDimension}, path);
     ASSERT_TRUE(info.ok()) << info.status();
     segments.erase(segments.begin() + first, segments.begin() + last);
     if (*info) {
@@ -117,6 +119,7 @@ class CompactionTest : public ::testing::Test {
   std::shared_ptr<const SegmentSet> view_ = SegmentSet::Build({}, nullptr);
   int files_ = 0;
   int64_t live_ = 0;
+  std::vector<uint64_t> dead_;
   uint64_t embedded_ = 0;
   NoEffect no_effect_;
 };
@@ -193,6 +196,16 @@ TEST_F(CompactionTest, ADeletionIsWrittenOnlyWhereAnOlderSegmentHasTheRow) {
   // It is gone already: nothing more to say.
   EXPECT_TRUE(Compact({Record(v1::OPERATION_DELETE, "old")}).empty());
   ExpectEqualsModel();
+}
+
+TEST_F(CompactionTest, RowsThatAreReplacedOrDeletedAreCountedForTheirSegments) {
+  Compact({Record(v1::OPERATION_ADD, "a", "text"), Record(v1::OPERATION_ADD, "b", "text")});
+  Compact({Record(v1::OPERATION_ADD, "c", "text")});
+  EXPECT_EQ(dead_, std::vector<uint64_t>({0}));
+  Compact({Record(v1::OPERATION_DELETE, "a"), Record(v1::OPERATION_UPSERT, "b", "other"),
+           Record(v1::OPERATION_UPDATE, "c", "other"), Record(v1::OPERATION_ADD, "d", "text"),
+           Record(v1::OPERATION_DELETE, "d"), Record(v1::OPERATION_DELETE, "nothing")});
+  EXPECT_EQ(dead_, std::vector<uint64_t>({2, 1}));
 }
 
 TEST_F(CompactionTest, AnIdDeletedAndAddedAgainHasNothingOfItsFormerSelf) {

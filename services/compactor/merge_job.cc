@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
@@ -11,6 +12,44 @@
 #include "common/server/logging.h"
 
 namespace sluice::compactor {
+namespace {
+
+using Segments = std::vector<std::shared_ptr<const Segment>>;
+
+// What a merge reads, and looks things up in.
+struct Opened {
+  Segments older;
+  Segments inputs;
+  Segments newer;
+};
+
+absl::StatusOr<Opened> Open(const Workplace& at, const CollectionId& collection,
+                            Incarnation incarnation, std::span<const v1::SegmentInfo> segments,
+                            size_t first, size_t last) {
+  const auto inputs = segments.subspan(first, last - first);
+  const bool has_deletions = std::any_of(inputs.begin(), inputs.end(), [](const auto& segment) {
+    return segment.entries() > segment.rows();
+  });
+  const bool has_dead = std::any_of(inputs.begin(), inputs.end(),
+                                    [](const auto& segment) { return segment.dead_rows() > 0; });
+  Opened opened;
+  if ((has_deletions && first > 0) || (has_dead && last < segments.size())) {
+    SLUICE_ASSIGN_OR_RETURN(const auto view, at.cache.Load(collection, incarnation, segments));
+    const auto all = view->segments();
+    opened.older.assign(all.begin(), all.begin() + static_cast<ptrdiff_t>(first));
+    opened.inputs.assign(all.begin() + static_cast<ptrdiff_t>(first),
+                         all.begin() + static_cast<ptrdiff_t>(last));
+    opened.newer.assign(all.begin() + static_cast<ptrdiff_t>(last), all.end());
+    return opened;
+  }
+  for (const v1::SegmentInfo& input : inputs) {
+    SLUICE_ASSIGN_OR_RETURN(opened.inputs.emplace_back(),
+                            OpenSegment(at.objects, collection, incarnation, input));
+  }
+  return opened;
+}
+
+}  // namespace
 
 absl::Status RunMerge(const Job& job) {
   const Workplace& at = job.workplace;
@@ -25,13 +64,10 @@ absl::Status RunMerge(const Job& job) {
   SLUICE_ASSIGN_OR_RETURN(const CollectionId collection,
                           ParseCollectionId(job.claim.lease().collection_id()));
   const Incarnation incarnation(job.claim.lease().incarnation());
-  std::vector<std::shared_ptr<const Segment>> inputs;
+  SLUICE_ASSIGN_OR_RETURN(const Opened opened,
+                          Open(at, collection, incarnation, segments, first, last));
   uint32_t dimension = 0;
-  for (size_t i = first; i < last; ++i) {
-    SLUICE_ASSIGN_OR_RETURN(inputs.emplace_back(),
-                            OpenSegment(at.objects, collection, incarnation, segments[i]));
-    dimension = std::max(dimension, inputs.back()->dimension());
-  }
+  for (const auto& segment : opened.inputs) dimension = std::max(dimension, segment->dimension());
 
   const TemporaryFile file(at.objects);
   const auto proceed = [&] {
@@ -41,8 +77,9 @@ absl::Status RunMerge(const Job& job) {
   };
   SLUICE_ASSIGN_OR_RETURN(
       std::optional<v1::SegmentInfo> output,
-      MergeSegments(inputs,
-                    {.drop_deletions = first == 0,
+      MergeSegments(opened.inputs,
+                    {.older = opened.older,
+                     .newer = opened.newer,
                      .dimension = dimension,
                      .graph = {.metric = job.claim.schema().metric(),
                                .threads = static_cast<int>(at.settings.graph_threads)}},
@@ -69,7 +106,7 @@ absl::Status RunMerge(const Job& job) {
   server::Log(server::Level::kDebug, "merged",
               {{"collection_id", collection.ToString()},
                {"token", job.lease.lease().token()},
-               {"inputs", inputs.size()},
+               {"inputs", opened.inputs.size()},
                {"entries", work.output().entries()},
                {"bytes", work.output().bytes()}});
   return absl::OkStatus();

@@ -61,7 +61,7 @@ void FakeCollection::Compact(SeqId to) {
 void FakeCollection::Merge(size_t first, size_t last) {
   const std::filesystem::path file = objects_->NewTemporaryPath();
   auto info = Must(MergeSegments(std::span(segments_).subspan(first, last - first),
-                                 {.drop_deletions = first == 0,
+                                 {.older = std::span(segments_).first(first),
                                   .dimension = schema_.dimension(),
                                   .graph = {.metric = schema_.metric()}},
                                  file));

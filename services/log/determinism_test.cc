@@ -216,6 +216,13 @@ class RandomCommands {
         missing.set_id("id" + std::to_string(Below(50)));
         missing.set_reason(static_cast<v1::MissingReason>(1 + Below(3)));
       }
+      for (uint64_t i = Below(3); i > 0; --i) {
+        v1::DeadRows& dead = *work.add_dead();
+        dead.set_token(1 + Below(8));
+        dead.set_number(1 + Below(2));
+        dead.set_up_to_seq_id(1 + Below(state.applied() + 1));
+        dead.set_rows(Below(3));
+      }
       const IdHasher hasher(std::string(16, 'k'));
       for (uint64_t i = Below(4); i > 0; --i) {
         const IdHash hash = hasher("id" + std::to_string(Below(50)));

@@ -1,5 +1,6 @@
 // The part of the log machine that grants leases and fences commits.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -185,6 +186,7 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
       fill = segments.back().fill() + 1;
     }
   }
+  SLUICE_ASSIGN_OR_RETURN(const std::vector<v1::SegmentInfo> dying, Dying(log, work));
   LogTable::Place next{state.tail_bytes(), 0};
   if (to < state.tail()) {
     SLUICE_ASSIGN_OR_RETURN(next, table_.Locate(log, SeqId(to + 1)));
@@ -198,6 +200,10 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
   counts.set_adds(counts.adds() + work.no_effect().adds());
   counts.set_updates(counts.updates() + work.no_effect().updates());
   counts.set_deletes(counts.deletes() + work.no_effect().deletes());
+  for (const v1::SegmentInfo& segment : dying) {
+    rows_.Put(SegmentKey(log.id, SeqId(segment.up_to_seq_id()), segment.fill()),
+              segment.SerializeAsString());
+  }
   ApplyMissing(log, missing);
   CountEmbedded(work.embedded(), missing, state.mutable_embed_window());
   if (!work.has_segment()) return 0;
@@ -206,6 +212,30 @@ absl::StatusOr<uint64_t> LogMachine::CommitCompaction(Log& log, uint64_t token,
   PutSegment(log, std::move(segment));
   state.set_segments_version(state.segments_version() + 1);
   return work.segment().number();
+}
+
+absl::StatusOr<std::vector<v1::SegmentInfo>> LogMachine::Dying(const Log& log,
+                                                               const v1::CompactionWork& work) {
+  std::vector<v1::SegmentInfo> dying;
+  if (work.dead().empty()) return dying;
+  SLUICE_ASSIGN_OR_RETURN(std::vector<v1::SegmentInfo> segments, table_.Segments(log));
+  for (const v1::DeadRows& dead : work.dead()) {
+    auto segment = std::find_if(segments.begin(), segments.end(), [&](const auto& s) {
+      return s.token() == dead.token() && s.number() == dead.number();
+    });
+    if (segment == segments.end()) {
+      segment = std::find_if(segments.begin(), segments.end(), [&](const auto& s) {
+        return s.up_to_seq_id() >= dead.up_to_seq_id();
+      });
+    }
+    // What took its place may have been empty.
+    if (segment == segments.end()) continue;
+    const uint64_t alive = segment->rows() - std::min(segment->rows(), segment->dead_rows());
+    segment->set_dead_rows(segment->dead_rows() + std::min(alive, dead.rows()));
+  }
+  std::copy_if(segments.begin(), segments.end(), std::back_inserter(dying),
+               [](const v1::SegmentInfo& segment) { return segment.dead_rows() > 0; });
+  return dying;
 }
 
 absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
@@ -242,7 +272,11 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   }
 
   SLUICE_ASSIGN_OR_RETURN(const Pins pins, ReadPins());
+  // Those that died since the claim; the others may have been left out.
+  uint64_t dead_rows = 0;
   for (auto input = first; input <= last; ++input) {
+    const uint64_t before = work.inputs(static_cast<int>(input - first)).dead_rows();
+    dead_rows += input->dead_rows() - std::min(input->dead_rows(), before);
     rows_.Delete(SegmentKey(log.id, SeqId(input->up_to_seq_id()), input->fill()));
     v1::GarbageEntry entry;
     entry.set_collection_id(log.id.ToString());
@@ -258,6 +292,7 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   if (!work.has_output()) return 0;
   v1::SegmentInfo output = work.output();
   output.set_fill(last->fill());
+  output.set_dead_rows(std::min(dead_rows, output.rows()));
   PutSegment(log, std::move(output));
   return work.output().number();
 }

@@ -280,6 +280,71 @@ TEST_F(MergeTest, AMergeTakesItsInputsPlaceAndTheyBecomeGarbage) {  // invariant
   EXPECT_EQ(State().garbage_objects(), 0);
 }
 
+class DeadRowsTest : public MergeTest {
+ protected:
+  // A compaction of a record that replaces or deletes so many rows of the segment.
+  void Kill(const v1::SegmentInfo& segment, uint64_t rows) {
+    PushAndWait();
+    const ClaimAnswer claim = Claim();
+    v1::CommitRequest request = CompactionOf(claim, 1, State().applied(), State().tail());
+    v1::DeadRows& dead = *request.mutable_compaction()->add_dead();
+    dead.set_token(segment.token());
+    dead.set_number(segment.number());
+    dead.set_up_to_seq_id(segment.up_to_seq_id());
+    dead.set_rows(rows);
+    ASSERT_TRUE(Commit(request).ok());
+    ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+  }
+  std::vector<uint64_t> Dead() {
+    std::vector<uint64_t> dead;
+    for (const v1::SegmentInfo& segment : Segments()) dead.push_back(segment.dead_rows());
+    return dead;
+  }
+};
+
+TEST_F(DeadRowsTest, AreCountedForTheSegmentThatHeldThemAndNeverMoreThanItHas) {
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1, 100)).ok());
+  ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+  Kill(Segments()[0], 60);
+  EXPECT_THAT(Dead(), testing::ElementsAre(60, 0));
+  Kill(Segments()[0], 60);
+  EXPECT_THAT(Dead(), testing::ElementsAre(100, 0, 0));
+}
+
+TEST_F(DeadRowsTest, GoToWhatTookTheSegmentsPlaceSinceTheClaim) {
+  MakeSegments(16);
+  const auto before = Segments();
+  const ClaimAnswer merge = Claim(v1::LEASE_KIND_MERGE);
+  ASSERT_TRUE(Commit(MergeOf(merge, 1, 4)).ok());
+  Kill(before[2], 1);
+  EXPECT_EQ(Segments()[1].dead_rows(), 1);
+  EXPECT_EQ(Segments()[2].dead_rows(), 0);
+}
+
+TEST_F(DeadRowsTest, OfAMergesOutputAreThoseThatDiedSinceItsClaim) {
+  MakeSegments(16);
+  Kill(Segments()[1], 1);
+  const ClaimAnswer merge = Claim(v1::LEASE_KIND_MERGE);
+  const v1::CommitRequest request = MergeOf(merge, 1, 4);
+  ASSERT_EQ(request.merge().inputs(0).dead_rows(), 1);
+  Kill(Segments()[2], 1);
+  ASSERT_TRUE(Commit(request).ok());
+  EXPECT_EQ(Segments()[1].dead_rows(), 1);
+}
+
+TEST_F(DeadRowsTest, MakeAFullSegmentDueForAMerge) {
+  PushAndWait();
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1, 600'000)).ok());
+  ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+  Kill(Segments()[0], 300'000);
+  EXPECT_TRUE(Due(DueKind::kMerge).empty());
+  Kill(Segments()[0], 1);
+  EXPECT_FALSE(Due(DueKind::kMerge).empty());
+}
+
 TEST_F(MergeTest, AMergeCommutesWithACompactionsCommit) {  // invariant 6
   MakeSegments(16);
   const ClaimAnswer merge = Claim(v1::LEASE_KIND_MERGE);

@@ -104,6 +104,9 @@ class LogMachine {
                                        const v1::MergeWork& work);
   absl::StatusOr<std::optional<pb::TokenState>> FindToken(const Log& log, uint64_t token);
   // Into the list.
+  // The segments in which something has died, with what dies by this work.
+  absl::StatusOr<std::vector<v1::SegmentInfo>> Dying(const Log& log,
+                                                     const v1::CompactionWork& work);
   void PutSegment(const Log& log, v1::SegmentInfo segment);
   void PutToken(const Log& log, uint64_t token, const pb::TokenState& state);
   // Ends the lease of this kind and its token, if there is one.
