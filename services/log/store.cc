@@ -136,12 +136,9 @@ class Store::Listener : public rocksdb::EventListener {
     store_->space_.Compacted();
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
-    if (reason == rocksdb::BackgroundErrorReason::kCompaction) {
-      // RocksDB tries it again; it holds nobody up.
-      if (error->IsIOError() && !error->IsNoSpace()) return;
-    } else {
-      store_->env_->HoldFlushes(IsFlushes(reason));
-    }
+    // RocksDB tries a compaction that met an I/O error again; it holds nobody up.
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsIOError()) return;
+    store_->env_->HoldFlushes(IsFlushes(reason));
     store_->on_failed_(FromRocks(*error, store_->folder_.string()));
   }
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {

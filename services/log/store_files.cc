@@ -11,6 +11,7 @@ using rocksdb::IOStatus;
 using rocksdb::Slice;
 
 IOStatus Retryable(IOStatus status) {
+  if (status.IsNoSpace()) status = IOStatus::IOError(status.getState());
   // What is not there will not be there the next time either.
   if (status.IsIOError() && !status.IsPathNotFound()) status.SetRetryable(true);
   return status;

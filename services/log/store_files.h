@@ -1,8 +1,9 @@
 // RocksDB's way to the disk. Two things that RocksDB's own file system does not do:
 //
 // I/O errors are marked as retryable: without that, RocksDB takes a failed flush, compaction or
-// manifest write for fatal and writes no more until it is opened again; with it, it goes on by
-// itself once the disk works. (A full disk has a way of its own, Store::Recover.)
+// manifest write for fatal and writes no more until it is opened again. A full disk is an I/O error
+// like any other: else RocksDB would wait for space, and resume, by itself (SstFileManager), beside
+// Store::Recover.
 //
 // Where a file system knows no direct I/O, files are written and read without.
 //
