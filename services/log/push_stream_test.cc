@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 #include <grpcpp/generic/generic_stub.h>
 
+#include <atomic>
+
 #include "absl/synchronization/notification.h"
+#include "common/client/client.h"
 #include "services/log/service_harness.h"
 
 namespace sluice::log {
@@ -416,6 +419,48 @@ TEST_F(PushStreamTest, AMessageThatGrpcDoesNotTakeEndsTheStream) {
   EXPECT_FALSE(stream.client->Read(&answer));
   EXPECT_EQ(stream.client->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_open_streams") == 0; }));
+}
+
+class ShortConnectionTest : public PushStreamTest {
+ protected:
+  ShortConnectionTest() {
+    common_.max_connection_age_seconds = 1;
+    common_.max_connection_age_grace_seconds = 1;
+  }
+};
+
+TEST_F(ShortConnectionTest, TheClientsPushStreamOutlivesItsConnections) {  // invariants 2 and 3
+  const auto channel = client::Connect(server_->grpc_address());
+  const auto pushes = client::Log(channel).OpenPushStream(*ParseCollectionId(collection_));
+  size_t handed_over = 0;
+  const auto push = [&] {
+    v1::PushLogsRequest request;
+    *request.add_records() = UpsertOf(std::to_string(handed_over++));
+    EXPECT_TRUE(pushes
+                    ->Push(std::move(request),
+                           [](const auto& result) { EXPECT_TRUE(result.ok()) << result.status(); })
+                    .ok());
+  };
+  push();
+  ASSERT_TRUE(pushes->Flush().ok());
+  // Another stream of the same connection.
+  const auto stub = v1::LogService::NewStub(channel);
+  Stream other(*stub);
+  std::atomic<bool> cut = false;
+  std::jthread reader([&] {
+    v1::PushStreamResponse answer;
+    EXPECT_FALSE(other.client->Read(&answer));
+    cut = true;
+  });
+  while (!cut) {
+    push();
+    ASSERT_TRUE(pushes->Flush().ok());
+  }
+  push();
+  EXPECT_TRUE(pushes->Flush().ok());
+  reader.join();
+  EXPECT_FALSE(other.client->Finish().ok());
+  EXPECT_EQ(Describe(collection_)->tail_seq_id(), handed_over);
 }
 
 class OneStreamTest : public PushStreamTest {
