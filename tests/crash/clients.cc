@@ -80,7 +80,8 @@ class Client {
         random_(scene.seed + number),
         number_(number) {}
 
-  // Everything that is handed over must come in: the log is never away for long.
+  // Everything that is handed over must come in: the log is never away for long. To one collection
+  // alone: where a tail always moves, no condition on it holds.
   void RunPushStream() {
     const size_t collection = 0;
     const auto id = ParseCollectionId(scene_.collections[collection]);
