@@ -141,7 +141,8 @@ LogMetrics::LogMetrics(Registry& r)
                              "request ids are judged by (less than 0: behind). Alert on more than "
                              "30 either way: set the machine's clock right, then sluicectl clock "
                              "--correct.")),
-      streams_(OneGauge(r, "sluice_log_open_streams", "Subscriptions, views and push streams that are open.")),
+      streams_(OneGauge(r, "sluice_log_open_streams",
+                        "Subscriptions, views and push streams that are open.")),
       stream_bytes_(OneGauge(r, "sluice_log_stream_bytes",
                              "Messages that their consumers have not taken, answers of push "
                              "streams among them. Near the limit, messages get smaller.")),
