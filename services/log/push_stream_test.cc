@@ -217,7 +217,7 @@ TEST_F(FewRequestIdsTest, WhatStandsBehindAnAppendThatIsRefusedForAWhileIsNotIn)
 
 class NarrowPushStreamTest : public PushStreamTest {
  protected:
-  // One append may be in flight, or two that are on their way to the same group.
+  // A few appends.
   NarrowPushStreamTest() { settings_.max_inflight_collection_bytes = 1200; }
 };
 
@@ -296,6 +296,27 @@ TEST_F(PushStreamTest, TheBytesOfWhatIsNotAnsweredAreBoundedToo) {  // invariant
   EXPECT_TRUE(Eventually([&] { return tail() >= kFit; }));
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(Push(NewCollection(), {UpsertOf("a")}).ok());
   EXPECT_LE(tail(), kFit + kSlack);
+  for (size_t i = 0; i < chain.size(); ++i) ASSERT_TRUE(stream.Next().ok());
+  writer.join();
+  EXPECT_TRUE(stream.End().ok());
+}
+
+class CrowdedPushStreamTest : public PushStreamTest {
+ protected:
+  CrowdedPushStreamTest() { settings_.max_held_bytes = 0; }
+};
+
+TEST_F(CrowdedPushStreamTest, WhereAnswersTakeTooMuchMemoryAStreamGoesOnWithFewerAtATime) {
+  constexpr uint64_t kSlack = 4;
+  const auto chain = Chain(300);
+  Stream stream(*log_);
+  std::jthread writer([&] {
+    for (const auto& request : chain) ASSERT_TRUE(stream.client->Write(request));
+  });
+  const auto tail = [this] { return Describe(collection_)->tail_seq_id(); };
+  EXPECT_TRUE(Eventually([&] { return tail() >= kMaxUnansweredPushesWhenShort; }));
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(Push(NewCollection(), {UpsertOf("a")}).ok());
+  EXPECT_LE(tail(), kMaxUnansweredPushesWhenShort + kSlack);
   for (size_t i = 0; i < chain.size(); ++i) ASSERT_TRUE(stream.Next().ok());
   writer.join();
   EXPECT_TRUE(stream.End().ok());
