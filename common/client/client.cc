@@ -11,23 +11,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
-#include "common/base/clock.h"
 #include "common/client/continuity.h"
+#include "common/client/named.h"
 #include "common/client/retry.h"
 #include "common/client/retrying_call.h"
 #include "common/errors/errors.h"
 
 namespace sluice::client {
 namespace {
-
-// Writes get their name before their first attempt; their retries keep it.
-template <class Request>
-Request Named(Request request) {
-  if (request.request_id().empty()) {
-    request.set_request_id(Uuid::TimeOrdered(NowMicros() / 1000).ToString());
-  }
-  return request;
-}
 
 // A method of a generated stub's callback API.
 template <class Async, class Request, class Response>
@@ -76,7 +67,7 @@ absl::StatusOr<Response> Call(const std::shared_ptr<Stub>& stub, const Options& 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
   grpc::ChannelArguments args;
   args.SetLoadBalancingPolicyName("round_robin");
-  args.SetMaxReceiveMessageSize(32 << 20);
+  args.SetMaxReceiveMessageSize(kMaxMessageBytes);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 30'000);
   args.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 10'000);
   // gRPC's own defaults (1 s, 20 s, 2 min) would leave callers waiting long after a restart.

@@ -31,6 +31,9 @@
 
 namespace sluice::client {
 
+// The largest message that is taken, both ways.
+inline constexpr size_t kMaxMessageBytes = 32 << 20;
+
 // A channel with Sluice's settings: round robin over the addresses of the name, keepalive, quick
 // reconnects, messages up to 32 MiB, no HTTP proxy. Plain text. Connects with the first call.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
@@ -64,6 +67,43 @@ class Subscription {
   std::unique_ptr<State> state_;
 };
 
+// Appends to one collection, in the order in which they are handed over, many under way at a time.
+// Each names the one before it while that is not answered, so that the log takes none before its
+// predecessor; what is refused for a while, or lost with a stream or a server, is sent again from
+// there on, under the same names, until it is in. So what is in is always a first part of what was
+// handed over, each append once, whatever happens to the streams and the log.
+//
+// An append that cannot come in (INVALID_ARGUMENT, NOT_FOUND, BACKLOG, ... see retry.h; or nothing
+// was acknowledged for the total deadline) fails, and so do all after it that were handed over:
+// PREDECESSOR_MISSING, with their own outcome. Then the stream stands still until Resume, so that
+// nothing follows what its caller does not know to be missing.
+//
+// Thread-safe; the order is that of the calls of Push. It runs on a thread of its own.
+class PushStream {
+ public:
+  // Ends it: what is not answered fails with CANCELLED. Flush first to have it answered.
+  ~PushStream();
+
+  // Waits until the window has room, then takes the append: records, conditions, perhaps a
+  // request_id; the stream sets the rest. `done` is called once, on the stream's thread, in the
+  // order of the appends. It delays the stream's answers, and must not call the stream. Not OK: the
+  // append was not taken, and `done` is not called: the stream stands still (the error says why),
+  // or the request is larger than what servers read (TOO_LARGE).
+  absl::Status Push(v1::PushLogsRequest request, Callback<v1::PushLogsResponse> done);
+  // Waits until all that was taken is answered, and every `done` has returned; then as status().
+  absl::Status Flush();
+  // Why it stands still: what the append that failed was told. OK: it does not.
+  absl::Status status() const;
+  // Goes on with what is handed over from now on, which does not depend on what failed.
+  void Resume();
+
+ private:
+  friend class Log;
+  struct State;
+  explicit PushStream(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
 // LogService.
 class Log {
  public:
@@ -72,6 +112,9 @@ class Log {
   // Sets request_id if it is empty.
   absl::StatusOr<v1::PushLogsResponse> Push(v1::PushLogsRequest request);
   void PushAsync(v1::PushLogsRequest request, Callback<v1::PushLogsResponse> done);
+  // For many appends in order; Push and PushAsync keep none.
+  std::unique_ptr<PushStream> OpenPushStream(const CollectionId& collection,
+                                             const PushWindow& window = {});
   absl::StatusOr<v1::PullLogsResponse> Pull(const v1::PullLogsRequest& request);
   absl::StatusOr<v1::DescribeLogResponse> Describe(const CollectionId& collection);
   absl::StatusOr<v1::TrimLogResponse> Trim(const CollectionId& collection, SeqId up_to);

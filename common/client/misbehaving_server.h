@@ -5,6 +5,7 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -23,6 +24,7 @@ class MisbehavingServer : public v1::LogService::Service {
  public:
   using SubscribeWriter = grpc::ServerWriter<v1::SubscribeResponse>;
   using ViewWriter = grpc::ServerWriter<v1::ReadViewResponse>;
+  using PushStreamEnd = grpc::ServerReaderWriter<v1::PushStreamResponse, v1::PushLogsRequest>;
 
   MisbehavingServer() {
     grpc::ServerBuilder builder;
@@ -41,6 +43,7 @@ class MisbehavingServer : public v1::LogService::Service {
 
   // What to do at the n-th call of a kind, from 1.
   std::function<absl::Status(int n, const v1::PushLogsRequest&, v1::PushLogsResponse*)> on_push;
+  std::function<absl::Status(int n, PushStreamEnd*)> on_push_stream;
   std::function<absl::Status(int n, const v1::SubscribeRequest&, SubscribeWriter*)> on_subscribe;
   std::function<absl::Status(int n, const v1::ReadViewRequest&, ViewWriter*)> on_view;
 
@@ -72,6 +75,9 @@ class MisbehavingServer : public v1::LogService::Service {
                         v1::PushLogsResponse* response) override {
     return ToGrpc(on_push(Note(pushes_, *request), *request, response), context);
   }
+  grpc::Status PushStream(grpc::ServerContext* context, PushStreamEnd* stream) override {
+    return ToGrpc(on_push_stream(++push_streams_, stream), context);
+  }
   grpc::Status Subscribe(grpc::ServerContext* context, const v1::SubscribeRequest* request,
                          SubscribeWriter* writer) override {
     return ToGrpc(on_subscribe(Note(subscribes_, *request), *request, writer), context);
@@ -95,6 +101,7 @@ class MisbehavingServer : public v1::LogService::Service {
 
   int port_ = 0;
   absl::Notification stopping_;
+  std::atomic<int> push_streams_ = 0;
   std::mutex mutex_;
   std::vector<v1::PushLogsRequest> pushes_;
   std::vector<v1::SubscribeRequest> subscribes_;

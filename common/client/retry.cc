@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "common/base/ids.h"
 
 namespace sluice::client {
@@ -45,6 +46,12 @@ Outcome OverBoth(Outcome before, Outcome attempt) {
   if (before == Outcome::kIn || attempt == Outcome::kIn) return Outcome::kIn;
   if (before == Outcome::kUnknown || attempt == Outcome::kUnknown) return Outcome::kUnknown;
   return Outcome::kNotIn;
+}
+
+std::string Story(int attempts, const absl::Status& error, std::string_view said_before) {
+  const bool tell = absl::IsDeadlineExceeded(error) && !said_before.empty();
+  return absl::StrCat("after ", attempts, " attempts", tell ? " (before: " : "",
+                      tell ? std::string(said_before) : "", tell ? ")" : "");
 }
 
 double RandomShare() { return static_cast<double>(RandomUint64() >> 11) * 0x1p-53; }

@@ -4,6 +4,8 @@
 
 #include <chrono>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
 #include "common/client/options.h"
@@ -32,6 +34,10 @@ std::optional<std::chrono::milliseconds> WaitBeforeRetry(const Options& options,
 // Invariant 10: the outcome of several failed attempts. IN if one was in; else UNKNOWN if one may
 // be; else NOT_IN.
 Outcome OverBoth(Outcome before, Outcome attempt);
+
+// What to say before the last error of several attempts: how many there were, and, since a deadline
+// alone does not say why nothing came, what an earlier one said (empty: nothing).
+std::string Story(int attempts, const absl::Status& error, std::string_view said_before);
 
 // What the loops around these functions need of the outside world.
 double RandomShare();

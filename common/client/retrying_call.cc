@@ -8,7 +8,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/client/retry.h"
 #include "common/errors/errors.h"
 
@@ -47,20 +46,13 @@ class RetryingCall {
     const auto wait =
         WaitBeforeRetry(options_, error, failures_, LeftUntil(give_up_), RandomShare());
     if (!wait) {
-      if (failures_ > 1) error = Annotate(error, Story(error));
+      if (failures_ > 1) error = Annotate(error, Story(failures_, error, said_));
       if (effect_ == Effect::kWrite) error = WithOutcome(std::move(error), outcome_);
       return Finish(std::move(error));
     }
-    // A deadline alone does not say why nothing came.
     if (error.code() != absl::StatusCode::kDeadlineExceeded) said_ = std::string(error.message());
     alarm_.emplace();
     alarm_->Set(std::chrono::system_clock::now() + *wait, [this](bool) { Try(); });
-  }
-
-  std::string Story(const absl::Status& error) const {
-    const bool tell = error.code() == absl::StatusCode::kDeadlineExceeded && !said_.empty();
-    return absl::StrCat("after ", failures_, " attempts", tell ? " (before: " : "",
-                        tell ? said_ : "", tell ? ")" : "");
   }
 
   void Finish(absl::Status status) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "sluice/v1/error.pb.h"
 
 namespace sluice {
 namespace {
@@ -42,6 +43,28 @@ std::optional<Outcome> StatedOutcome(std::string_view name) {
     if (OutcomeName(o) == name) return o;
   }
   return std::nullopt;
+}
+
+// What is alike in google.rpc.Status and sluice.v1.Error: all but the outcome.
+template <class Message>
+Message ToDetails(const absl::Status& status) {
+  Message details;
+  details.set_code(static_cast<int>(status.code()));
+  details.set_message(std::string(status.message()));
+  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+    if (url == kOutcomeUrl) return;
+    auto* any = details.add_details();
+    any->set_type_url(std::string(url));
+    any->set_value(std::string(payload));
+  });
+  return details;
+}
+
+template <class Message>
+void SetPayloads(const Message& details, absl::Status* status) {
+  for (const auto& any : details.details()) {
+    status->SetPayload(any.type_url(), absl::Cord(any.value()));
+  }
 }
 
 }  // namespace
@@ -131,31 +154,17 @@ absl::Status Annotate(const absl::Status& error, std::string_view prefix) {
 
 grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context) {
   if (status.ok()) return grpc::Status::OK;
-  google::rpc::Status details;
-  details.set_code(static_cast<int>(status.code()));
-  details.set_message(std::string(status.message()));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-    if (url == kOutcomeUrl) {
-      if (context) context->AddTrailingMetadata(kOutcomeMetadata, std::string(payload));
-      return;
-    }
-    auto* any = details.add_details();
-    any->set_type_url(std::string(url));
-    any->set_value(std::string(payload));
-  });
+  const absl::optional<absl::Cord> outcome = status.GetPayload(kOutcomeUrl);
+  if (context && outcome) context->AddTrailingMetadata(kOutcomeMetadata, std::string(*outcome));
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
-                      details.SerializeAsString());
+                      ToDetails<google::rpc::Status>(status).SerializeAsString());
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();
   absl::Status error(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
   google::rpc::Status details;
-  if (details.ParseFromString(status.error_details())) {
-    for (const auto& any : details.details()) {
-      error.SetPayload(any.type_url(), absl::Cord(any.value()));
-    }
-  }
+  if (details.ParseFromString(status.error_details())) SetPayloads(details, &error);
   return error;
 }
 
@@ -167,6 +176,32 @@ absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& con
   if (it == trailers.end()) return error;
   const auto outcome = StatedOutcome(std::string_view(it->second.data(), it->second.size()));
   return outcome ? WithOutcome(std::move(error), *outcome) : error;
+}
+
+v1::Error ToMessage(const absl::Status& error) {
+  auto message = ToDetails<v1::Error>(error);
+  switch (OutcomeOf(error)) {
+    case Outcome::kIn:
+      message.set_outcome(v1::OUTCOME_IN);
+      break;
+    case Outcome::kNotIn:
+      message.set_outcome(v1::OUTCOME_NOT_IN);
+      break;
+    case Outcome::kUnknown:
+      break;
+  }
+  return message;
+}
+
+absl::Status FromMessage(const v1::Error& message) {
+  if (message.code() == 0) return absl::InternalError("an error without a code");
+  absl::Status error(static_cast<absl::StatusCode>(message.code()), message.message());
+  SetPayloads(message, &error);
+  if (message.outcome() == v1::OUTCOME_IN) return WithOutcome(std::move(error), Outcome::kIn);
+  if (message.outcome() == v1::OUTCOME_NOT_IN) {
+    return WithOutcome(std::move(error), Outcome::kNotIn);
+  }
+  return error;
 }
 
 }  // namespace sluice

@@ -16,6 +16,10 @@
 
 #include "absl/status/status.h"
 
+namespace sluice::v1 {
+class Error;
+}
+
 namespace sluice {
 
 // Every reason that an error of Sluice can name; README.md lists them (a test compares).
@@ -162,6 +166,10 @@ absl::Status Annotate(const absl::Status& error, std::string_view prefix);
 grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase* context);
 absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& context);
 absl::Status FromGrpc(const grpc::Status& status);
+// The same where an error is an answer among others on a stream. From a message without a code, or
+// with OK for one: INTERNAL.
+v1::Error ToMessage(const absl::Status& error);
+absl::Status FromMessage(const v1::Error& message);
 
 }  // namespace sluice
 

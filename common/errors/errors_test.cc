@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "sluice/v1/error.pb.h"
 
 namespace sluice {
 namespace {
@@ -22,6 +23,22 @@ TEST(ErrorsTest, AnErrorKeepsItsReasonMetadataAndDelayAcrossTheWire) {
   EXPECT_EQ(ErrorMetadata(back, "first_seq_id"), "7");
   EXPECT_EQ(ErrorMetadata(back, "absent"), "");
   EXPECT_EQ(RetryAfter(back), milliseconds(1250));
+}
+
+TEST(ErrorsTest, AnErrorIsTheSameAsAMessage) {
+  const absl::Status error =
+      MakeRetryableError(Reason::OVERLOADED, "busy", milliseconds(20), {{"limit", "node"}});
+  for (const Outcome outcome : {Outcome::kIn, Outcome::kNotIn, Outcome::kUnknown}) {
+    const absl::Status back = FromMessage(ToMessage(WithOutcome(error, outcome)));
+    EXPECT_EQ(back.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(back.message(), "busy");
+    EXPECT_EQ(ReasonOf(back), Reason::OVERLOADED);
+    EXPECT_EQ(ErrorMetadata(back, "limit"), "node");
+    EXPECT_EQ(RetryAfter(back), milliseconds(20));
+    EXPECT_EQ(OutcomeOf(back), outcome);
+  }
+  EXPECT_EQ(OutcomeOf(FromMessage(ToMessage(error))), Outcome::kUnknown);
+  EXPECT_EQ(FromMessage({}).code(), absl::StatusCode::kInternal) << "never taken for OK";
 }
 
 // Invariant 10: an error that says nothing means "may be in".

@@ -9,6 +9,7 @@
 #include "services/log/cursor_calls.h"
 #include "services/log/due.h"
 #include "services/log/push.h"
+#include "services/log/push_stream.h"
 #include "services/log/read_view.h"
 #include "services/log/reader.h"
 #include "services/log/request_checks.h"
@@ -114,6 +115,11 @@ grpc::ServerUnaryReactor* LogService::PushLogs(grpc::CallbackServerContext* cont
                                                const grpc::ByteBuffer* request,
                                                grpc::ByteBuffer* response) {
   return ServePush(gate_, metrics_, context, *request, response);
+}
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* LogService::PushStream(
+    grpc::CallbackServerContext* context) {
+  return ServePushStream(gate_, metrics_, context);
 }
 
 grpc::ServerUnaryReactor* LogService::PullLogs(grpc::CallbackServerContext* context,

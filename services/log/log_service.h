@@ -13,10 +13,11 @@ using CursorServiceBase = v1::LogService::WithCallbackMethod_CommitCursor<
             v1::LogService::WithCallbackMethod_DeleteCursor<v1::LogService::Service>>>>>;
 // The methods that carry records work on bytes, the others on messages.
 using LogServiceBase = v1::LogService::WithRawCallbackMethod_PushLogs<
-    v1::LogService::WithRawCallbackMethod_PullLogs<v1::LogService::WithRawCallbackMethod_Subscribe<
-        v1::LogService::WithRawCallbackMethod_ReadView<
-            v1::LogService::WithCallbackMethod_DescribeLog<
-                v1::LogService::WithCallbackMethod_TrimLog<CursorServiceBase>>>>>>;
+    v1::LogService::WithRawCallbackMethod_PushStream<v1::LogService::WithRawCallbackMethod_PullLogs<
+        v1::LogService::WithRawCallbackMethod_Subscribe<
+            v1::LogService::WithRawCallbackMethod_ReadView<
+                v1::LogService::WithCallbackMethod_DescribeLog<
+                    v1::LogService::WithCallbackMethod_TrimLog<CursorServiceBase>>>>>>>;
 
 class LogService final : public LogServiceBase {
  public:
@@ -26,6 +27,8 @@ class LogService final : public LogServiceBase {
   grpc::ServerUnaryReactor* PushLogs(grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* PushStream(
+      grpc::CallbackServerContext* context) override;
   grpc::ServerUnaryReactor* PullLogs(grpc::CallbackServerContext* context,
                                      const grpc::ByteBuffer* request,
                                      grpc::ByteBuffer* response) override;

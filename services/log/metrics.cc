@@ -141,10 +141,11 @@ LogMetrics::LogMetrics(Registry& r)
                              "request ids are judged by (less than 0: behind). Alert on more than "
                              "30 either way: set the machine's clock right, then sluicectl clock "
                              "--correct.")),
-      streams_(OneGauge(r, "sluice_log_open_streams", "Subscriptions and views that are open.")),
+      streams_(OneGauge(r, "sluice_log_open_streams",
+                        "Subscriptions, views and push streams that are open.")),
       stream_bytes_(OneGauge(r, "sluice_log_stream_bytes",
-                             "Messages that their consumers have not taken. Near the limit, "
-                             "messages get smaller.")),
+                             "Messages that their consumers have not taken, answers of push "
+                             "streams among them. Near the limit, messages get smaller.")),
       waiting_claims_(OneGauge(r, "sluice_log_waiting_claims", "Claims that wait for work.")),
       active_cursors_(CursorsByState(r).Add({{"state", "ACTIVE"}})),
       lost_cursors_(CursorsByState(r).Add({{"state", "LOST"}})),

@@ -10,7 +10,6 @@
 #include "common/record/scan.h"
 #include "services/log/request_checks.h"
 #include "services/log/wire.h"
-#include "sluice/v1/log.pb.h"
 
 namespace sluice::log {
 namespace {
@@ -30,9 +29,9 @@ absl::StatusOr<RequestId> ParseRequestId(std::string_view text, std::string_view
   return RequestId(*id);
 }
 
-absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request) {
+absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request, Pieces pieces) {
   auto buffer = std::make_shared<PushBuffer>();
-  // Gathered into one piece if it came in several: those stay until the call ends.
+  // Gathered into one piece if it came in several.
   const bool gathered = !request.TrySingleSlice(&buffer->bytes).ok();
   if (gathered && !request.DumpToSingleSlice(&buffer->bytes).ok()) {
     return MakeError(Reason::MALFORMED_REQUEST, "the request's bytes cannot be read");
@@ -48,7 +47,7 @@ absl::StatusOr<Command> ReadPush(const grpc::ByteBuffer& request) {
                           ParseRequestId(push.predecessor_request_id, "predecessor_request_id"));
   Command command = Command::Push(collection, request_id, Incarnation(push.incarnation), push,
                                   buffer, predecessor);
-  if (gathered) command.HoldsBeside(request.Length());
+  if (gathered && pieces == Pieces::kStay) command.HoldsBeside(request.Length());
   return command;
 }
 
@@ -65,34 +64,44 @@ v1::PushLogsResponse ToResponse(const PushAnswer& answer) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* ServePush(const CoreGate& gate, LogMetrics& metrics,
-                                    grpc::CallbackServerContext* context,
-                                    const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+void ProposePush(const CoreGate& gate, LogMetrics& metrics, const grpc::ByteBuffer& request,
+                 Pieces pieces,
+                 absl::AnyInvocable<void(absl::StatusOr<v1::PushLogsResponse>)> answered) {
   const auto refuse = [&](const absl::Status& error) {
     const absl::Status refused = WithOutcome(error, Outcome::kNotIn);
     metrics.PushFailed(refused);
-    reactor->Finish(ToGrpc(refused, context));
-    return reactor;
+    answered(refused);
   };
   const Clock::time_point began = Clock::now();
   const absl::StatusOr<ServiceCore*> core = gate.ForWriting();
   if (!core.ok()) return refuse(core.status());
-  absl::StatusOr<Command> command = ReadPush(request);
+  absl::StatusOr<Command> command = ReadPush(request, pieces);
   if (!command.ok()) return refuse(command.status());
 
   const size_t bytes = request.Length();
   (*core)->shard->Propose(
-      *std::move(command), [&metrics, context, reactor, response, began, bytes](Result result) {
+      *std::move(command),
+      [&metrics, began, bytes, answered = std::move(answered)](Result result) mutable {
         if (!result.ok()) {
           metrics.PushFailed(result.status());
-          return reactor->Finish(ToGrpc(result.status(), context));
+          return answered(result.status());
         }
         const auto& answer = std::get<PushAnswer>(*result);
         metrics.Pushed(answer.count, bytes, answer.duplicate, Clock::now() - began);
-        *response = ToByteBuffer(ToResponse(answer));
-        reactor->Finish(grpc::Status::OK);
+        answered(ToResponse(answer));
       });
+}
+
+grpc::ServerUnaryReactor* ServePush(const CoreGate& gate, LogMetrics& metrics,
+                                    grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  ProposePush(gate, metrics, request, Pieces::kStay,
+              [context, reactor, response](const absl::StatusOr<v1::PushLogsResponse>& answer) {
+                if (!answer.ok()) return reactor->Finish(ToGrpc(answer.status(), context));
+                *response = ToByteBuffer(*answer);
+                reactor->Finish(grpc::Status::OK);
+              });
   return reactor;
 }
 

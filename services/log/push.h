@@ -6,9 +6,22 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
 #include "services/log/service_core.h"
+#include "sluice/v1/log.pb.h"
 
 namespace sluice::log {
+
+// Whether gRPC's pieces of a request stay in place until the push was answered.
+enum class Pieces { kStay, kGo };
+
+// The road of every push, also of those on a stream: checks, proposes, counts. What is accepted is
+// proposed before this returns. `answered` is called once: with an error that states an outcome
+// perhaps before this returns, else as Shard::Propose does it.
+void ProposePush(const CoreGate& gate, LogMetrics& metrics, const grpc::ByteBuffer& request,
+                 Pieces pieces,
+                 absl::AnyInvocable<void(absl::StatusOr<v1::PushLogsResponse>)> answered);
 
 grpc::ServerUnaryReactor* ServePush(const CoreGate& gate, LogMetrics& metrics,
                                     grpc::CallbackServerContext* context,

@@ -1,6 +1,5 @@
 // PushLogs and PullLogs through a real server: what is accepted, and what each kind of bad input
 // gets; a refused push changes nothing.
-#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/generic_stub.h>
 
 #include <cmath>
@@ -8,7 +7,6 @@
 #include <map>
 
 #include "common/record/fold.h"
-#include "common/record/limits.h"
 #include "services/log/service_harness.h"
 
 namespace sluice::log {
@@ -234,23 +232,13 @@ TEST_F(PushTest, TooManyRecordsAreRefused) {
 }
 
 TEST_F(PushTest, AnAppendOfAsManyBytesAsAllowedIsTakenAndOneByteMoreIsRefused) {
-  std::vector<v1::OperationRecord> records(15, UpsertOf("a", std::string(1 << 20, 'x')));
-  records.push_back(UpsertOf("a", std::string(900'000, 'x')));
-  v1::PushLogsRequest request = RequestOf(records);
-  const auto bytes = [&request] {
-    v1::Append append;
-    *append.mutable_records() = request.records();
-    return append.ByteSizeLong();
-  };
-  std::string& document = *request.mutable_records(15)->mutable_document();
-  document.append(kMaxBytesPerAppend - bytes(), 'x');
-  ASSERT_EQ(bytes(), kMaxBytesPerAppend);
+  v1::PushLogsRequest request = LargestPush(collection_);
+  ASSERT_EQ(RecordBytes(request), kMaxBytesPerAppend);
   // Through a socket, so that gRPC's own limits are met too.
-  const auto over_tcp = v1::LogService::NewStub(
-      grpc::CreateChannel(server_->grpc_address(), grpc::InsecureChannelCredentials()));
+  const auto over_tcp = OverTcp(server_->grpc_address());
   const auto taken = Call(*over_tcp, &v1::LogService::Stub::PushLogs, request);
   EXPECT_TRUE(taken.ok()) << taken.status();
-  document += 'x';
+  *request.mutable_records(15)->mutable_document() += 'x';
   const auto refused = Call(*over_tcp, &v1::LogService::Stub::PushLogs, request);
   ExpectRefused(refused.status(), Reason::TOO_LARGE);
   EXPECT_EQ(ErrorMetadata(refused.status(), "max"), "16777216");

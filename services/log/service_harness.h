@@ -3,6 +3,7 @@
 #pragma once
 
 #include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
@@ -10,12 +11,14 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/clock.h"
 #include "common/errors/errors.h"
+#include "common/record/limits.h"
 #include "common/server/server.h"
 #include "services/log/log_node.h"
 #include "sluice/v1/catalog.grpc.pb.h"
@@ -31,6 +34,24 @@ inline v1::OperationRecord UpsertOf(const std::string& id, const std::string& do
   record.set_operation(v1::OPERATION_UPSERT);
   record.set_document(document);
   return record;
+}
+
+// The bytes of a request's records, as the limit of an append counts them.
+inline size_t RecordBytes(const v1::PushLogsRequest& request) {
+  v1::Append append;
+  *append.mutable_records() = request.records();
+  return append.ByteSizeLong();
+}
+
+// An append of as many bytes of records as one may have.
+inline v1::PushLogsRequest LargestPush(const std::string& collection) {
+  v1::PushLogsRequest request;
+  request.set_collection_id(collection);
+  for (int i = 0; i < 15; ++i) *request.add_records() = UpsertOf("a", std::string(1 << 20, 'x'));
+  *request.add_records() = UpsertOf("a", std::string(900'000, 'x'));
+  request.mutable_records(15)->mutable_document()->append(kMaxBytesPerAppend - RecordBytes(request),
+                                                          'x');
+  return request;
 }
 
 class ServiceTest : public ::testing::Test {
@@ -143,6 +164,26 @@ class ServiceTest : public ::testing::Test {
     request.set_collection_id(collection);
     request.set_up_to_seq_id(up_to);
     return Call(*log_, &v1::LogService::Stub::TrimLog, request);
+  }
+
+  double Gauge(const std::string& name) const {
+    for (const auto& family : registry_->Collect()) {
+      if (family.name == name) return family.metric.at(0).gauge.value;
+    }
+    ADD_FAILURE() << "there is no " << name;
+    return 0;
+  }
+  // Metrics are brought up to date once a second; other things come as they come.
+  template <class Condition>
+  static bool Eventually(const Condition& condition) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!condition() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    return condition();
+  }
+  // Through a socket, where gRPC's limits and flow control are met.
+  static std::shared_ptr<v1::LogService::Stub> OverTcp(const std::string& address) {
+    return v1::LogService::NewStub(
+        grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
   }
 
   // A request_id made now, or some time ago.

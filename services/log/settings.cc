@@ -65,9 +65,10 @@ void LogSettings::Declare(server::Settings& s) {
   s.Add("log.read.view_seconds", &view_seconds, 60, 1, 3600,
         "How long a view is kept for its reader; one that takes longer is ended with OVERLOADED.");
   s.Add("log.subscribe.max_streams", &max_streams, 10'000, 1, 1'000'000,
-        "Subscriptions and views open at a time; more are refused with OVERLOADED.");
+        "Subscriptions, views and push streams open at a time; more are refused with OVERLOADED.");
   s.Add("log.subscribe.max_held_bytes", &max_held_bytes, 64 * kMiB, kMiB, 16 * kGiB,
-        "Messages of all streams that their consumers have not read; near it they get smaller.");
+        "Messages of all streams that their consumers have not read; near it they get smaller, and "
+        "push streams read less ahead of their answers.");
   s.Add("log.claim.max_waiting", &max_waiting_claims, 10'000, 1, 1'000'000,
         "Claims that wait for work; more are refused with OVERLOADED.");
   s.Add("log.backup.folder", &backup_folder, "",

@@ -13,15 +13,9 @@ namespace {
 constexpr uint64_t kLeastMessageBytes = 16 << 10;
 constexpr uint64_t kShareOfRoom = 16;
 
-class Refusal final : public grpc::ServerWriteReactor<grpc::ByteBuffer> {
- public:
-  explicit Refusal(const grpc::Status& error) { Finish(error); }
-  void OnDone() override { delete this; }
-};
-
 }  // namespace
 
-absl::Status Streams::Add(Stream* stream) {
+absl::Status Streams::Add(OpenStream* stream) {
   MutexLock lock(mutex_);
   if (draining_) return MakeError(Reason::DRAINING, "the log is stopping");
   if (streams_.size() >= max_) {
@@ -32,7 +26,7 @@ absl::Status Streams::Add(Stream* stream) {
   return absl::OkStatus();
 }
 
-void Streams::Remove(Stream* stream) {
+void Streams::Remove(OpenStream* stream) {
   MutexLock lock(mutex_);
   streams_.erase(stream);
   changed_.notify_all();
@@ -44,11 +38,11 @@ size_t Streams::count() const {
 }
 
 void Streams::BeginDrain() {
-  std::vector<std::shared_ptr<Stream>> open;
+  std::vector<std::shared_ptr<OpenStream>> open;
   {
     MutexLock lock(mutex_);
     draining_ = true;
-    for (Stream* stream : streams_) open.push_back(stream->shared_from_this());
+    for (OpenStream* stream : streams_) open.push_back(stream->shared_from_this());
   }
   for (const auto& stream : open) stream->BeginDrain();
 }
@@ -68,7 +62,7 @@ size_t Streams::MessageBytes() const {
 Stream::~Stream() { parts_.streams.LetGo(held_bytes_); }
 
 void Stream::Begin() {
-  alive_ = shared_from_this();
+  alive_ = self();
   if (const absl::Status added = parts_.streams.Add(this); !added.ok()) return EndWith(added);
   Schedule();
 }
@@ -130,7 +124,7 @@ void Stream::OnDone() {
 }
 
 void Stream::Schedule() {
-  if (parts_.pool.Run([stream = shared_from_this()] { stream->Run(); })) return;
+  if (parts_.pool.Run([stream = self()] { stream->Run(); })) return;
   Do(Ended{MakeError(Reason::DRAINING, "the log is stopping")});
 }
 
@@ -192,7 +186,7 @@ bool Stream::StartWaiting(const Wait& wait) {
   MutexLock lock(mutex_);
   if (cancelled_ || drain_news_) return false;
   if (!parts_.watchers.Wait(wait.collection, wait.epoch, wait.what, wait.beyond, this,
-                            [stream = shared_from_this()] { stream->OnMoved(); })) {
+                            [stream = self()] { stream->OnMoved(); })) {
     return false;
   }
   state_ = State::kWaiting;
@@ -208,7 +202,7 @@ void Stream::SetTimer() {
   if (!step_at_ || (timer_id_ && timer_id_->when <= *step_at_)) return;
   if (timer_id_) parts_.timer.Cancel(*timer_id_);
   timer_id_ = parts_.timer.At(*step_at_, [weak = weak_from_this()] {
-    if (const auto stream = weak.lock()) stream->OnTimer();
+    if (const auto stream = std::static_pointer_cast<Stream>(weak.lock())) stream->OnTimer();
   });
 }
 
@@ -252,7 +246,10 @@ void Stream::EndWith(const absl::Status& status) {
 
 grpc::ServerWriteReactor<grpc::ByteBuffer>* BeginOrRefuse(
     const absl::StatusOr<std::shared_ptr<Stream>>& stream, grpc::CallbackServerContext* context) {
-  if (!stream.ok()) return new Refusal(ToGrpc(stream.status(), context));
+  if (!stream.ok()) {
+    return new RefusedStream<grpc::ServerWriteReactor<grpc::ByteBuffer>>(
+        ToGrpc(stream.status(), context));
+  }
   (*stream)->Begin();
   return stream->get();
 }

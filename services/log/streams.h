@@ -1,7 +1,8 @@
-// Streams of messages to one caller each: subscriptions and views. A stream takes one step at a
-// time, on the pool: write a message, wait for the log to move, or finish. Where more is known to
-// follow, the next message is made while one is on its way. So a stream holds two messages at most;
-// a slow consumer costs that much and delays nobody.
+// The streams of a node; and streams of messages to one caller each, which subscriptions and views
+// are (pushes on a stream: push_stream.h). Such a stream takes one step at a time, on the pool:
+// write a message, wait for the log to move, or finish. Where more is known to follow, the next
+// message is made while one is on its way. So a stream holds two messages at most; a slow consumer
+// costs that much and delays nobody.
 #pragma once
 
 #include <grpcpp/support/byte_buffer.h>
@@ -25,7 +26,13 @@
 
 namespace sluice::log {
 
-class Stream;
+// A call that goes on until it is told to end, as Streams knows it.
+class OpenStream : public std::enable_shared_from_this<OpenStream> {
+ public:
+  virtual ~OpenStream() = default;
+  // The node is about to stop: end soon.
+  virtual void BeginDrain() = 0;
+};
 
 // The streams of a node. Thread-safe.
 class Streams {
@@ -34,8 +41,8 @@ class Streams {
   Streams(size_t max, uint64_t max_held_bytes) : max_(max), max_held_bytes_(max_held_bytes) {}
 
   // OVERLOADED beyond `max`; DRAINING.
-  absl::Status Add(Stream* stream);
-  void Remove(Stream* stream);
+  absl::Status Add(OpenStream* stream);
+  void Remove(OpenStream* stream);
   size_t count() const;
 
   // How large a message may be made at the moment: less where many consumers do not read theirs. So
@@ -60,20 +67,19 @@ class Streams {
   std::atomic<uint64_t> held_bytes_ = 0;
   mutable Mutex mutex_;
   CondVar changed_;
-  absl::flat_hash_set<Stream*> streams_ GUARDED_BY(mutex_);
+  absl::flat_hash_set<OpenStream*> streams_ GUARDED_BY(mutex_);
   bool draining_ GUARDED_BY(mutex_) = false;
 };
 
 // One stream. It owns itself from Begin until gRPC is done with it.
-class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
-               public std::enable_shared_from_this<Stream> {
+class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public OpenStream {
  public:
   ~Stream() override;
 
   // Of a stream held by a shared_ptr; once, before the method's handler returns.
   void Begin();
 
-  void BeginDrain();
+  void BeginDrain() final;
 
   void OnWriteDone(bool ok) final;
   void OnCancel() final;
@@ -117,6 +123,8 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   // Whether a step is being taken, or is to be; whether one is waited for.
   enum class State { kRunning, kIdle, kWaiting, kFinished };
 
+  std::shared_ptr<Stream> self() { return std::static_pointer_cast<Stream>(shared_from_this()); }
+
   void Schedule();
   void Run();
   // Does what a step said, or leaves it for when nothing is on its way any more. True: take the
@@ -153,6 +161,14 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   CollectionId waits_on_ GUARDED_BY(mutex_);
   std::optional<Timer::Clock::time_point> step_at_ GUARDED_BY(mutex_);
   std::optional<Timer::Id> timer_id_ GUARDED_BY(mutex_);
+};
+
+// What a method's handler returns for a call that is refused: ends it with the error at once.
+template <class Reactor>
+class RefusedStream final : public Reactor {
+ public:
+  explicit RefusedStream(const grpc::Status& error) { this->Finish(error); }
+  void OnDone() override { delete this; }
 };
 
 // What a method's handler returns: the stream, begun; or one that ends with the error at once.

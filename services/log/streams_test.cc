@@ -3,7 +3,6 @@
 #include "services/log/streams.h"
 
 #include <arpa/inet.h>
-#include <grpcpp/create_channel.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,8 +18,6 @@
 
 namespace sluice::log {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 v1::SubscribeRequest Earliest(const std::string& collection) {
   v1::SubscribeRequest request;
@@ -65,27 +62,7 @@ class AsyncSubscriber : public grpc::ClientReadReactor<v1::SubscribeResponse> {
   std::atomic<bool> in_order_ = true;
 };
 
-class StreamsTest : public ServiceTest {
- protected:
-  double Gauge(const std::string& name) {
-    for (const auto& family : registry_->Collect()) {
-      if (family.name == name) return family.metric.at(0).gauge.value;
-    }
-    ADD_FAILURE() << "there is no " << name;
-    return 0;
-  }
-  // Metrics are brought up to date once a second.
-  template <class Condition>
-  bool Eventually(const Condition& condition) {
-    const auto until = Clock::now() + std::chrono::seconds(30);
-    while (!condition() && Clock::now() < until) std::this_thread::yield();
-    return condition();
-  }
-  std::shared_ptr<v1::LogService::Stub> OverTcp(const std::string& address) {
-    return v1::LogService::NewStub(
-        grpc::CreateChannel(address, grpc::InsecureChannelCredentials()));
-  }
-};
+class StreamsTest : public ServiceTest {};
 
 TEST_F(StreamsTest, TwoThousandSubscribersGetEveryRecordOnceInOrder) {  // invariant 4
   constexpr int kStreams = 2000;

@@ -141,6 +141,7 @@ class Checker {
       } else if (fate.first_seq_id != call->first_seq_id) {
         Violation("acknowledged elsewhere than at SeqId ", fate.first_seq_id, ": ", Story(append));
       }
+      if (call->duplicate && call->several_attempts) continue;
       if (call->duplicate) {
         const bool first = std::none_of(fate.calls.begin(), fate.calls.end(), [&](auto* other) {
           return other != call && other->outcome != Outcome::kNotIn &&

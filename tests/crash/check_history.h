@@ -8,6 +8,8 @@
 //     NOT_IN is not [1, 10];
 //   - a second acknowledgement of an append says so (`duplicate`), and no first one does [3];
 //   - an append that was acknowledged before another was first tried stands before it [2];
+//   - what is in of a push stream's appends is a first part of them, each once, in the order in
+//     which they were handed over [2, 3];
 //   - a tail that was told is never less than one that anybody knew before the call began, and
 //   never
 //     more than what had been pushed by then;

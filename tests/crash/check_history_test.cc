@@ -87,6 +87,26 @@ TEST_F(CheckHistoryTest, AcceptsARetryOfWhatNobodyAnswered) {
   EXPECT_THAT(CheckHistory(history_), IsEmpty());
 }
 
+TEST_F(CheckHistoryTest, AcceptsADuplicateOfItselfOfACallThatMayHaveTriedSeveralTimes) {
+  Push("c", {4}, 70, 80, 4);
+  history_.pushes.back().duplicate = true;
+  history_.logs[0].push_back({4, {4}});
+  Subscriber(0, 5, 90, {{4, {4}}}, 4);
+  ExpectViolation("a duplicate of nothing: c");
+  history_.pushes.back().several_attempts = true;
+  EXPECT_THAT(CheckHistory(history_), IsEmpty());
+}
+
+TEST_F(CheckHistoryTest, RejectsAPushStreamWhoseAppendsWereReordered) {
+  const size_t c = Push("c", {4}, 70, 100, 5);
+  Push("d", {5}, 75, 90, 4);
+  history_.appends.back().conditions.predecessor = c;
+  history_.logs[0].push_back({4, {5}});
+  history_.logs[0].push_back({5, {4}});
+  Subscriber(0, 5, 120, {{4, {5, 4}}}, 5);
+  ExpectViolation("in without its predecessor before it: d");
+}
+
 TEST_F(CheckHistoryTest, AcceptsConcurrentPushesInEitherOrder) {
   Push("late", {4}, 70, 100, 5);
   Push("early", {5}, 75, 90, 4);

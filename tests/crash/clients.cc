@@ -12,8 +12,10 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/client/client.h"
 #include "common/errors/errors.h"
 #include "sluice/v1/log.grpc.pb.h"
 
@@ -22,6 +24,11 @@ namespace {
 
 // Appends whose outcome a client leaves open, to try them again later.
 constexpr size_t kMostLeftOpen = 8;
+// What a push stream has under way; what is handed to it before the next pause.
+constexpr client::PushWindow kPushWindow{.appends = 16};
+constexpr uint64_t kMostInABurst = 20;
+// It leaves a gRPC stream that is silent for as long, as the other clients give up a call.
+constexpr client::Options kPushStreamOptions{.attempt_deadline = std::chrono::seconds(1)};
 // What a subscriber takes of one stream; then it opens another.
 constexpr std::chrono::seconds kStreamDeadline(5);
 
@@ -72,6 +79,32 @@ class Client {
         stub_(v1::LogService::NewStub(scene.channel)),
         random_(scene.seed + number),
         number_(number) {}
+
+  // Everything that is handed over must come in: the log is never away for long. To one collection
+  // alone: where a tail always moves, no condition on it holds.
+  void RunPushStream() {
+    const size_t collection = 0;
+    const auto id = ParseCollectionId(scene_.collections[collection]);
+    SLUICE_CHECK(id.ok());
+    const auto stream =
+        client::Log(scene_.channel, kPushStreamOptions).OpenPushStream(*id, kPushWindow);
+    Conditions named;
+    while (scene_.recorder.operations() < scene_.operations) {
+      for (uint64_t left = 1 + Below(kMostInABurst); left > 0; --left) {
+        Append append = NewAppend(/*request_id=*/false, collection, {}, named);
+        named.predecessor = append.index;
+        PushCall call{.append = append.index, .several_attempts = true};
+        call.called = scene_.recorder.Now();
+        const auto done = [this, call](const absl::StatusOr<v1::PushLogsResponse>& result) mutable {
+          if (!result.ok())
+            scene_.recorder.Unexpected("a push stream gave up: " + result.status().ToString());
+          Answered(result.status(), result.ok() ? *result : v1::PushLogsResponse(), &call);
+        };
+        if (!stream->Push(std::move(append.request), done).ok()) return;
+      }
+      if (!stream->Flush().ok()) return;
+    }
+  }
 
   void Run() {
     while (scene_.recorder.operations() < scene_.operations) {
@@ -158,19 +191,21 @@ class Client {
   }
 
   void Finish(const absl::Status& status, Exchange* exchange) {
-    PushCall& call = exchange->call;
-    call.answered = scene_.recorder.Now();
-    call.outcome = OutcomeOf(status);
+    Answered(status, exchange->response, &exchange->call);
+  }
+  void Answered(const absl::Status& status, const v1::PushLogsResponse& response, PushCall* call) {
+    call->answered = scene_.recorder.Now();
+    call->outcome = OutcomeOf(status);
     if (status.ok()) {
-      call.first_seq_id = exchange->response.first_seq_id();
-      call.tail_seq_id = exchange->response.tail_seq_id();
-      call.duplicate = exchange->response.duplicate();
+      call->first_seq_id = response.first_seq_id();
+      call->tail_seq_id = response.tail_seq_id();
+      call->duplicate = response.duplicate();
     } else if (!MayHappen(status)) {
-      call.refusal = RefusalOf(status);
-      if (!call.refusal || call.outcome != Outcome::kNotIn)
+      call->refusal = RefusalOf(status);
+      if (!call->refusal || call->outcome != Outcome::kNotIn)
         scene_.recorder.Unexpected("a push was answered " + status.ToString());
     }
-    scene_.recorder.Answered(call);
+    scene_.recorder.Answered(*call);
   }
 
   PushCall Send(const Append& append) {
@@ -196,10 +231,10 @@ class Client {
     if (Below(3) == 0) Send(append);
   }
 
-  // Only if the tail, or some ids, are as this client saw them last; it may look before.
+  // Only if the tail, or some ids, are as this client saw them last; mostly it looks before.
   void PushOnCondition() {
     const size_t collection = Below(scene_.collections.size());
-    if (Below(2) == 0) Describe(collection);
+    if (Below(4) != 0) Describe(collection);
     const uint64_t tail = tails_[collection];
     v1::PushLogsRequest conditions;
     Conditions named;
@@ -310,6 +345,8 @@ class Client {
 }  // namespace
 
 void RunClient(Scene& scene, size_t number) { Client(scene, number).Run(); }
+
+void RunPushStreamClient(Scene& scene, size_t number) { Client(scene, number).RunPushStream(); }
 
 void RunSubscriber(Scene& scene, size_t number) {
   const size_t collection = number % scene.collections.size();

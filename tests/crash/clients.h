@@ -43,6 +43,9 @@ struct Scene {
 // their predecessors; PullLogs and DescribeLog.
 void RunClient(Scene& scene, size_t number);
 
+// Pushes to the first collection through one client::PushStream until there are enough operations.
+void RunPushStreamClient(Scene& scene, size_t number);
+
 // Follows a log from its first record, over streams that break and others that it leaves, until it
 // has reached the end that the scene says.
 void RunSubscriber(Scene& scene, size_t number);

@@ -26,7 +26,8 @@ RecordDigest DigestOf(const v1::OperationRecord& record);
 
 // What must hold for an append to be made.
 struct Conditions {
-  // Index of an append in History::appends.
+  // Index of an append in History::appends. In a push stream: the one that was handed over before
+  // it, also where the log was not told, since that was in.
   std::optional<size_t> predecessor;
   std::optional<uint64_t> tail;
   struct Unchanged {
@@ -57,7 +58,7 @@ struct Refusal {
   std::optional<std::pair<std::string, uint64_t>> changed;
 };
 
-// One attempt to push.
+// One attempt to push, or, through a push stream, all of them.
 struct PushCall {
   // Index of the append in History::appends.
   size_t append = 0;
@@ -68,6 +69,8 @@ struct PushCall {
   uint64_t first_seq_id = 0;
   uint64_t tail_seq_id = 0;
   bool duplicate = false;
+  // A duplicate may be one of itself.
+  bool several_attempts = false;
   // What one was told that a condition kept out.
   std::optional<Refusal> refusal;
 };

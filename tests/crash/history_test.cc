@@ -113,7 +113,8 @@ class HistoryTest : public ::testing::Test {
     std::map<std::string, int> seen;
     for (const PushCall& call : history.pushes) {
       const Conditions& conditions = history.appends[call.append].conditions;
-      if (call.duplicate) ++seen["duplicates"];
+      if (call.several_attempts && call.outcome == Outcome::kIn) ++seen["through a push stream"];
+      if (call.duplicate) ++seen[call.several_attempts ? "again through it" : "duplicates"];
       if (call.outcome == Outcome::kUnknown) ++seen["unknown"];
       if (call.outcome == Outcome::kIn) {
         if (conditions.tail) ++seen["tail as named"];
@@ -125,9 +126,10 @@ class HistoryTest : public ::testing::Test {
         if (call.refusal->no_predecessor) ++seen["predecessor missing"];
       }
     }
+    std::printf("again through a push stream: %d\n", seen["again through it"]);
     for (const char* what :
-         {"duplicates", "unknown", "tail as named", "ids unchanged", "after predecessor",
-          "tail moved", "ids changed", "predecessor missing"}) {
+         {"through a push stream", "duplicates", "unknown", "tail as named", "ids unchanged",
+          "after predecessor", "tail moved", "ids changed", "predecessor missing"}) {
       std::printf("%s: %d\n", what, seen[what]);
       EXPECT_GT(seen[what], 0) << what;
     }
@@ -159,6 +161,7 @@ TEST_F(HistoryTest, WhatClientsWereToldHoldsOverKillsPausesAndStops) {
     subscribers.emplace_back([this, i] { RunSubscriber(*scene_, i); });
   std::vector<std::jthread> clients;
   for (size_t i = 0; i < kClients; ++i) clients.emplace_back([this, i] { RunClient(*scene_, i); });
+  clients.emplace_back([this] { RunPushStreamClient(*scene_, kClients); });
 
   const uint64_t most_between = std::min<uint64_t>(1 + scene_->operations / 10, 20'000);
   for (uint64_t reports = 0; operations() < scene_->operations;) {
