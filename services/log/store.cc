@@ -28,8 +28,10 @@ rocksdb::Slice ToSlice(std::string_view s) { return {s.data(), s.size()}; }
 
 absl::Status FromRocks(const rocksdb::Status& status, std::string_view what) {
   if (status.ok()) return absl::OkStatus();
-  const std::string message =
-      absl::StrCat(absl::string_view(what.data(), what.size()), ": ", status.ToString());
+  // Any I/O error is one of a full disk (store_files.h); its text says which it is.
+  const std::string message = absl::StrCat(
+      absl::string_view(what.data(), what.size()), ": ",
+      status.IsNoSpace() ? absl::StrCat("IO error: ", status.getState()) : status.ToString());
   // A file that another one names and that is not there is damage like any other.
   const bool damaged = status.IsCorruption() || status.IsPathNotFound();
   return damaged ? absl::DataLossError(message) : absl::UnavailableError(message);
@@ -140,6 +142,11 @@ class Store::Listener : public rocksdb::EventListener {
     if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsIOError()) return;
     store_->env_->HoldFlushes(IsFlushes(reason));
     store_->on_failed_(FromRocks(*error, store_->folder_.string()));
+  }
+  void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status,
+                            bool* auto_recovery) override {
+    // RocksDB would look for space every five seconds, and resume beside Recover.
+    *auto_recovery = false;
   }
   void OnStallConditionsChanged(const rocksdb::WriteStallInfo& info) override {
     store_->slow_.store(info.condition.cur != rocksdb::WriteStallCondition::kNormal,

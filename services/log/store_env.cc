@@ -76,7 +76,12 @@ class StoreEnv::JobGate {
       }
       ++(is_flush ? gate->flushes_ : gate->others_);
     }
-    job->run(job->arg);
+    if (is_flush) {
+      job->run(job->arg);
+    } else {
+      const StoreFiles::Compacting compacting;
+      job->run(job->arg);
+    }
     const MutexLock lock(gate->mutex_);
     --(is_flush ? gate->flushes_ : gate->others_);
     gate->ended_.notify_all();

@@ -10,10 +10,14 @@ using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 using rocksdb::Slice;
 
-IOStatus Retryable(IOStatus status) {
-  if (status.IsNoSpace()) status = IOStatus::IOError(status.getState());
+thread_local bool compacting = false;
+
+IOStatus Resumable(IOStatus status) {
   // What is not there will not be there the next time either.
-  if (status.IsIOError() && !status.IsPathNotFound()) status.SetRetryable(true);
+  if (!status.IsIOError() || status.IsPathNotFound()) return status;
+  if (!compacting) return status.IsNoSpace() ? status : IOStatus::NoSpace(status.getState());
+  if (status.IsNoSpace()) status = IOStatus::IOError(status.getState());
+  status.SetRetryable(true);
   return status;
 }
 
@@ -22,41 +26,41 @@ class WritableFile : public rocksdb::FSWritableFileOwnerWrapper {
   using FSWritableFileOwnerWrapper::FSWritableFileOwnerWrapper;
 
   IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Append(data, options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Append(data, options, debug));
   }
   IOStatus Append(const Slice& data, const IOOptions& options,
                   const rocksdb::DataVerificationInfo& verification,
                   IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Append(data, options, verification, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Append(data, options, verification, debug));
   }
   IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
                             IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::PositionedAppend(data, offset, options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::PositionedAppend(data, offset, options, debug));
   }
   IOStatus PositionedAppend(const Slice& data, uint64_t offset, const IOOptions& options,
                             const rocksdb::DataVerificationInfo& verification,
                             IODebugContext* debug) override {
-    return Retryable(
+    return Resumable(
         FSWritableFileOwnerWrapper::PositionedAppend(data, offset, options, verification, debug));
   }
   IOStatus Truncate(uint64_t size, const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Truncate(size, options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Truncate(size, options, debug));
   }
   IOStatus Close(const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Close(options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Close(options, debug));
   }
   IOStatus Flush(const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Flush(options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Flush(options, debug));
   }
   IOStatus Sync(const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Sync(options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Sync(options, debug));
   }
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::Fsync(options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::Fsync(options, debug));
   }
   IOStatus RangeSync(uint64_t offset, uint64_t bytes, const IOOptions& options,
                      IODebugContext* debug) override {
-    return Retryable(FSWritableFileOwnerWrapper::RangeSync(offset, bytes, options, debug));
+    return Resumable(FSWritableFileOwnerWrapper::RangeSync(offset, bytes, options, debug));
   }
 };
 
@@ -66,7 +70,7 @@ class ReadableFile : public rocksdb::FSRandomAccessFileOwnerWrapper {
 
   IOStatus Read(uint64_t offset, size_t n, const IOOptions& options, Slice* result, char* scratch,
                 IODebugContext* debug) const override {
-    return Retryable(
+    return Resumable(
         FSRandomAccessFileOwnerWrapper::Read(offset, n, options, result, scratch, debug));
   }
 };
@@ -76,15 +80,19 @@ class Folder : public rocksdb::FSDirectoryWrapper {
   using FSDirectoryWrapper::FSDirectoryWrapper;
 
   IOStatus Fsync(const IOOptions& options, IODebugContext* debug) override {
-    return Retryable(FSDirectoryWrapper::Fsync(options, debug));
+    return Resumable(FSDirectoryWrapper::Fsync(options, debug));
   }
   IOStatus FsyncWithDirOptions(const IOOptions& options, IODebugContext* debug,
                                const rocksdb::DirFsyncOptions& what) override {
-    return Retryable(FSDirectoryWrapper::FsyncWithDirOptions(options, debug, what));
+    return Resumable(FSDirectoryWrapper::FsyncWithDirOptions(options, debug, what));
   }
 };
 
 }  // namespace
+
+StoreFiles::Compacting::Compacting() { compacting = true; }
+
+StoreFiles::Compacting::~Compacting() { compacting = false; }
 
 IOStatus StoreFiles::NewWritableFile(const std::string& path, const rocksdb::FileOptions& options,
                                      std::unique_ptr<rocksdb::FSWritableFile>* file,
@@ -97,7 +105,7 @@ IOStatus StoreFiles::NewWritableFile(const std::string& path, const rocksdb::Fil
     status = target()->NewWritableFile(path, buffered, &opened, debug);
   }
   if (status.ok()) *file = std::make_unique<WritableFile>(std::move(opened));
-  return Retryable(std::move(status));
+  return Resumable(std::move(status));
 }
 
 IOStatus StoreFiles::NewRandomAccessFile(const std::string& path,
@@ -112,7 +120,7 @@ IOStatus StoreFiles::NewRandomAccessFile(const std::string& path,
     status = target()->NewRandomAccessFile(path, buffered, &opened, debug);
   }
   if (status.ok()) *file = std::make_unique<ReadableFile>(std::move(opened));
-  return Retryable(std::move(status));
+  return Resumable(std::move(status));
 }
 
 IOStatus StoreFiles::NewDirectory(const std::string& path, const IOOptions& options,
@@ -121,12 +129,12 @@ IOStatus StoreFiles::NewDirectory(const std::string& path, const IOOptions& opti
   std::unique_ptr<rocksdb::FSDirectory> opened;
   IOStatus status = target()->NewDirectory(path, options, &opened, debug);
   if (status.ok()) *folder = std::make_unique<Folder>(std::move(opened));
-  return Retryable(std::move(status));
+  return Resumable(std::move(status));
 }
 
 IOStatus StoreFiles::RenameFile(const std::string& from, const std::string& to,
                                 const IOOptions& options, IODebugContext* debug) {
-  return Retryable(target()->RenameFile(from, to, options, debug));
+  return Resumable(target()->RenameFile(from, to, options, debug));
 }
 
 }  // namespace sluice::log

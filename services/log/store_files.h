@@ -1,9 +1,9 @@
 // RocksDB's way to the disk. Two things that RocksDB's own file system does not do:
 //
-// I/O errors are marked as retryable: without that, RocksDB takes a failed flush, compaction or
-// manifest write for fatal and writes no more until it is opened again. A full disk is an I/O error
-// like any other: else RocksDB would wait for space, and resume, by itself (SstFileManager), beside
-// Store::Recover.
+// Its I/O errors are such that RocksDB can go on after them. It takes most of them for fatal, and
+// writes no more until it is opened again. Those of a compaction become errors that may pass, which
+// it tries again by itself; all others that of a full disk: the one after which it does nothing in
+// the background until it is told to resume (Store::Recover). What an error says stays as it was.
 //
 // Where a file system knows no direct I/O, files are written and read without.
 //
@@ -21,6 +21,12 @@ class StoreFiles : public rocksdb::FileSystemWrapper {
  public:
   explicit StoreFiles(const std::shared_ptr<rocksdb::FileSystem>& target)
       : FileSystemWrapper(target) {}
+  // While in scope, this thread compacts.
+  struct Compacting {
+    Compacting();
+    ~Compacting();
+  };
+
   static const char* kClassName() { return "SluiceStoreFiles"; }
   const char* Name() const override { return kClassName(); }
 
