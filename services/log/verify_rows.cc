@@ -213,7 +213,7 @@ class RowVerifier {
     if (collection.state() == v1::COLLECTION_STATE_DELETED) return absl::OkStatus();
     std::string owner;
     SLUICE_ASSIGN_OR_RETURN(const bool named, Find(snapshot, KeyOf(collection), &owner));
-    if (!named || (!owner.empty() && owner != id.view())) {
+    if (!named || (owner.size() == kUuidBytes && owner != id.view())) {
       work_.Find(ContradictionOf(id, "it does not have the name that its row says"));
     }
     if (collection.state() != v1::COLLECTION_STATE_ACTIVE) return absl::OkStatus();
