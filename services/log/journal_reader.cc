@@ -111,11 +111,7 @@ absl::StatusOr<JournalPosition> ReadJournal(
     const bool newest = i + 1 == listed.size();
     // Groups from the next file's first position on were cut off.
     const uint64_t next_file = newest ? UINT64_MAX : listed[i + 1].first_position;
-    if (!newest && listed[i + 1].number != listed[i].number + 1) {
-      const std::filesystem::path missing = folder / JournalFileName(listed[i].number + 1);
-      SLUICE_RETURN_IF_ERROR(
-          on_damage(Lost(missing, last + 1, next_file - 1, "is missing with its file")));
-    }
+    const bool gap = !newest && listed[i + 1].number != listed[i].number + 1;
     SLUICE_ASSIGN_OR_RETURN(std::string bytes, files.Read(path));
     const auto header = DecodeJournalFileHeader(bytes);
     if (!header) {
@@ -135,10 +131,13 @@ absl::StatusOr<JournalPosition> ReadJournal(
       const uint64_t lost = last + 1;
       if (newest && lost > range.synced.value && !walk.SyncedLater(lost)) break;
       // How many groups the newest file had beyond what was synced, nobody knows.
-      const uint64_t next =
-          walk.SkipTo(lost, newest ? std::max(lost, range.synced.value) + 1 : next_file);
-      SLUICE_RETURN_IF_ERROR(
-          on_damage(Lost(path, lost, next - 1, "was durable and cannot be read")));
+      const uint64_t none = newest ? std::max(lost, range.synced.value) + 1 : next_file;
+      const uint64_t next = walk.SkipTo(lost, none);
+      const JournalDamage damage =
+          gap && next == none ? Lost(folder / JournalFileName(listed[i].number + 1), lost, next - 1,
+                                     "is missing with its file")
+                              : Lost(path, lost, next - 1, "was durable and cannot be read");
+      SLUICE_RETURN_IF_ERROR(on_damage(damage));
       last = next - 1;
     }
   }

@@ -4,8 +4,6 @@
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
-#include <rocksdb/slice_transform.h>
-#include <rocksdb/table.h>
 #include <rocksdb/utilities/debug.h>
 
 #include <chrono>
@@ -188,6 +186,24 @@ absl::StatusOr<uint64_t> Store::ReadPersisted(rocksdb::DB* db) {
   return state.applied_position();
 }
 
+rocksdb::BlockBasedTableOptions TableOptions() {
+  rocksdb::BlockBasedTableOptions table;
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.whole_key_filtering = false;
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.block_size = 16 << 10;
+  table.format_version = 5;
+  return table;
+}
+
+std::shared_ptr<const rocksdb::SliceTransform> BloomPrefix() {
+  return std::shared_ptr<const rocksdb::SliceTransform>(
+      rocksdb::NewCappedPrefixTransform(kKeyPrefixBytes));
+}
+
 rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
   folder_ = options.folder;
   // README.md says why for each.
@@ -214,7 +230,7 @@ rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
   db.write_buffer_size = options.memtable_bytes;
   db.max_write_buffer_number = 3;
   db.compression_per_level = {rocksdb::kNoCompression, rocksdb::kLZ4Compression};
-  db.prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(kKeyPrefixBytes));
+  db.prefix_extractor = BloomPrefix();
   db.memtable_prefix_bloom_size_ratio = 0.02;
   db.memtable_whole_key_filtering = true;
   // By type: the rows of one type mostly come in order, but types alternate.
@@ -229,16 +245,8 @@ rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
   db.min_blob_size = 4 << 10;
   db.blob_file_size = 64 << 20;
 
-  rocksdb::BlockBasedTableOptions table;
+  rocksdb::BlockBasedTableOptions table = TableOptions();
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
-  table.cache_index_and_filter_blocks = true;
-  table.pin_l0_filter_and_index_blocks_in_cache = true;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  table.whole_key_filtering = false;
-  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
-  table.partition_filters = true;
-  table.block_size = 16 << 10;
-  table.format_version = 5;
   db.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return db;
 }

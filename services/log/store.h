@@ -9,7 +9,9 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/file_system.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/system_clock.h>
+#include <rocksdb/table.h>
 
 #include <atomic>
 #include <filesystem>
@@ -96,6 +98,10 @@ struct TableFile {
   std::string name;
   uint64_t bytes = 0;
 };
+
+// How the store's tables are written; what caches blocks is left to whoever reads them.
+rocksdb::BlockBasedTableOptions TableOptions();
+std::shared_ptr<const rocksdb::SliceTransform> BloomPrefix();
 
 class Store {
  public:

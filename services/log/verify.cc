@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/crc32c.h"
 #include "common/errors/errors.h"
@@ -110,6 +112,24 @@ absl::Status CheckJournal(const fs::path& folder, std::optional<JournalPosition>
       .status();
 }
 
+absl::Status VerifyRunningJournal(const Store& store, const fs::path& folder, VerifyWork& work) {
+  absl::Status read = absl::OkStatus();
+  for (int i = 0; i < kJournalAttempts; ++i) {
+    work.Begin("journal");
+    const JournalPosition persisted = store.persisted();
+    SLUICE_ASSIGN_OR_RETURN(const pb::ShardState shard,
+                            ReadShardState(Snapshot(store, Snapshot::Cache::kLeave)));
+    const JournalPosition applied(shard.applied_position());
+    read =
+        CheckJournal(folder / JournalFolder(shard), persisted, {.synced = applied, .last = applied},
+                     "everything in it is applied: make a backup (sluicectl backup create) and "
+                     "restore that before the log stops",
+                     work);
+    if (!absl::IsNotFound(read)) break;
+  }
+  return read;
+}
+
 }  // namespace
 
 absl::Status VerifyRunning(const Store& store, const fs::path& folder, VerifyWork& work) {
@@ -130,21 +150,12 @@ absl::Status VerifyRunning(const Store& store, const fs::path& folder, VerifyWor
     SLUICE_RETURN_IF_ERROR(CheckTable(folder, table.name, frame, in_use, work));
   }
 
-  absl::Status read = absl::OkStatus();
-  for (int i = 0; i < kJournalAttempts; ++i) {
-    work.Begin("journal");
-    const JournalPosition persisted = store.persisted();
-    SLUICE_ASSIGN_OR_RETURN(const pb::ShardState now,
-                            ReadShardState(Snapshot(store, Snapshot::Cache::kLeave)));
-    const JournalPosition applied(now.applied_position());
-    read =
-        CheckJournal(folder / JournalFolder(now), persisted, {.synced = applied, .last = applied},
-                     "everything in it is applied: make a backup (sluicectl backup create) and "
-                     "restore that before the log stops",
-                     work);
-    if (!absl::IsNotFound(read)) break;
+  const absl::Status journal_read = VerifyRunningJournal(store, folder, work);
+  if (absl::IsCancelled(journal_read)) return journal_read;
+  if (!journal_read.ok()) {
+    work.Find(NotVerified(absl::StrCat("the journal: ", journal_read.message()),
+                          "look at the disk, and verify again"));
   }
-  SLUICE_RETURN_IF_ERROR(read);
 
   // RocksDB may end the process where it opens such a table for a reader.
   if (!frames_are_whole) {
@@ -216,9 +227,19 @@ class FolderVerifier {
       store_ = *std::move(opened);
       return absl::OkStatus();
     }
-    work_.Find(DamageOf(opened.status(), kRestoreAdvice));
+    v1::VerifyFinding finding = DamageOf(opened.status(), kRestoreAdvice);
+    if (finding.file().empty()) finding.set_file(StepOf(ReadToOpen(opened.status())));
+    work_.Find(std::move(finding));
     work_.Find(NotVerified("the store cannot be opened: its rows are not read", kRestoreAdvice));
     return absl::OkStatus();
+  }
+
+  // Which file it is that RocksDB does not name when it cannot open the store: of tables it does.
+  std::string ReadToOpen(const absl::Status& error) const {
+    constexpr char kCurrent[] = "CURRENT";
+    const auto manifest = FileSystem::Machine()->Read(folder_ / kStoreFolder / kCurrent);
+    if (!manifest.ok() || absl::StrContains(error.message(), kCurrent)) return kCurrent;
+    return std::string(absl::StripTrailingAsciiWhitespace(*manifest));
   }
 
   absl::Status CheckTables() {

@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/coding.h"
 #include "common/errors/errors.h"
+#include "services/log/store.h"
 #include "services/log/store_files.h"
 
 namespace sluice::log {
@@ -209,6 +210,11 @@ absl::Status CheckTableBlocks(const std::filesystem::path& path, VerifyWork& wor
   options.env = env.get();
   // What nobody else reads is not to take the page cache from what is read.
   options.use_direct_reads = true;
+  // Opening reads the parts of filters too: where a start does so, it fails on one that is damaged.
+  rocksdb::BlockBasedTableOptions table = TableOptions();
+  table.metadata_cache_options.partition_pinning = rocksdb::PinningTier::kAll;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  options.prefix_extractor = BloomPrefix();
   rocksdb::ReadOptions read;
   read.fill_cache = false;
   read.readahead_size = kReadAheadBytes;

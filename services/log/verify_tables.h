@@ -13,9 +13,8 @@ namespace sluice::log {
 // NOT_FOUND; UNAVAILABLE (I/O).
 absl::Status CheckTableFrame(const std::filesystem::path& path);
 
-// Compares the checksums of all blocks, of a file whose frame is whole: data, its index, what
-// stands beside them; not the parts of filters, without which RocksDB goes on. Errors as above;
-// what Read of `work` gives.
+// Compares the checksums of all blocks, of a file whose frame is whole: data, its index, filters,
+// what stands beside them. Errors as above; what Read of `work` gives.
 absl::Status CheckTableBlocks(const std::filesystem::path& path, VerifyWork& work);
 
 }  // namespace sluice::log

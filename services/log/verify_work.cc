@@ -25,13 +25,18 @@ v1::VerifyFinding FindingOf(v1::VerifySeverity severity, std::string what,
   return finding;
 }
 
-// "…/store/000123.sst offset 17" names store/000123.sst; RocksDB and the journal give whole paths.
+// "opening …: …/store/000123.sst offset 17 … in file …" names store/000123.sst; RocksDB and the
+// journal give whole paths.
 std::string FileNamedIn(absl::string_view message) {
-  constexpr absl::string_view kWithin[] = {"/store/", "/journal"};
-  for (const absl::string_view folder : kWithin) {
-    const size_t end_of_path = message.rfind(folder);
-    if (end_of_path == absl::string_view::npos) continue;
-    absl::string_view file = message.substr(end_of_path + 1);
+  // The first that holds data comes before those in which RocksDB read of it.
+  for (const absl::string_view kind : {".sst", ".blob", ".journal"}) {
+    const size_t at = message.find(kind);
+    if (at != absl::string_view::npos) message = message.substr(0, at + kind.size());
+  }
+  for (const absl::string_view folder : {"/store/", "/journal"}) {
+    const size_t begin = message.rfind(folder);
+    if (begin == absl::string_view::npos) continue;
+    const absl::string_view file = message.substr(begin + 1);
     return std::string(file.substr(0, file.find_first_of(" :;,'\"")));
   }
   return "";

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -12,8 +14,8 @@
 #include <optional>
 #include <thread>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/base/crc32c.h"
 #include "common/client/client.h"
 #include "tests/support/cluster.h"
@@ -153,6 +155,37 @@ TEST_F(VerifyTest, DamageIsFoundInALogThatRunsAndInOneThatDoesNot) {  // invaria
   ASSERT_TRUE(started.ok()) << started;
   check(Verify({}, 6));
   check(Verify({"--rate", "1GiB"}, 6));
+}
+
+// As RocksDB's asserts do, whatever is read at that moment.
+TEST_F(VerifyTest, AProcessThatEndsWhileItReadsAFolderIsAFinding) {
+  ASSERT_NO_FATAL_FAILURE(PushNext());
+  ASSERT_TRUE(cluster_->Stop().ok());
+  const testing::TempFolder output;
+  const std::string command = absl::StrCat("exec ", testing::BinaryPath("sluicectl").string(),
+                                           " --json verify --rate 1 --data ", data_.string(), " > ",
+                                           (output.path() / "out").string());
+  const pid_t pid = fork();
+  if (pid == 0) {
+    execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    _exit(127);
+  }
+  // Every process that it begins to read with is ended.
+  const std::string children = absl::StrCat("/proc/", pid, "/task/", pid, "/children");
+  int status = 0;
+  pid_t ended = 0;
+  while ((ended = waitpid(pid, &status, WNOHANG)) == 0) {
+    for (const auto child : absl::StrSplit(ReadFile(children), ' ', absl::SkipWhitespace())) {
+      kill(std::stoi(std::string(child)), SIGABRT);
+    }
+    std::this_thread::yield();
+  }
+  ASSERT_EQ(ended, pid);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 6) << status;
+  const Json said = Json::parse(ReadFile(output.path() / "out"));
+  ASSERT_FALSE(FindingsOf(said).empty()) << said.dump(2);
+  EXPECT_THAT(std::string(FindingsOf(said)[0]["what"]), ::testing::HasSubstr("ended the process"));
+  EXPECT_FALSE(FindingsOf(said, "not verified").empty());
 }
 
 TEST_F(VerifyTest, AFolderThatIsNoLogsIsRefused) {
