@@ -228,15 +228,20 @@ class FolderVerifier {
       return absl::OkStatus();
     }
     v1::VerifyFinding finding = DamageOf(opened.status(), kRestoreAdvice);
-    if (finding.file().empty()) finding.set_file(StepOf(ReadToOpen(opened.status())));
+    if (!finding.file().ends_with(".sst")) {
+      finding.set_file(StepOf(ReadToOpen(opened.status())));
+    }
     work_.Find(std::move(finding));
     work_.Find(NotVerified("the store cannot be opened: its rows are not read", kRestoreAdvice));
     return absl::OkStatus();
   }
 
-  // Which file it is that RocksDB does not name when it cannot open the store: of tables it does.
+  // Which file it is that RocksDB does not name when it cannot open the store.
   std::string ReadToOpen(const absl::Status& error) const {
     constexpr char kCurrent[] = "CURRENT";
+    for (const auto& [name, frame] : frames_) {
+      if (!frame.ok()) return name;
+    }
     const auto manifest = FileSystem::Machine()->Read(folder_ / kStoreFolder / kCurrent);
     if (!manifest.ok() || absl::StrContains(error.message(), kCurrent)) return kCurrent;
     return std::string(absl::StripTrailingAsciiWhitespace(*manifest));
