@@ -40,9 +40,9 @@ class CommandLine {
     app_.add_option("--server", flags_.server, "Address of the server")
         ->envname("SLUICE_SERVER")
         ->capture_default_str();
-    app_.add_option(
-            "--log", flags_.log,
-            "Address of the log, if it is another (clock, cursors, describe, follow, lag, tail)")
+    app_.add_option("--log", flags_.log,
+                    "Address of the log, if it is another (clock, cursors, describe, follow, lag, "
+                    "tail, verify)")
         ->envname("SLUICE_LOG");
     app_.add_option("--tenant", flags_.tenant, "Tenant of collections given by name");
     app_.add_option("--database", flags_.database, "Database of collections given by name");
