@@ -5,11 +5,12 @@
 #include <stop_token>
 #include <utility>
 
-#include "common/base/mutex.h"
 #include "common/errors/errors.h"
 #include "common/server/logging.h"
+#include "services/log/progress_stream.h"
 #include "services/log/request_checks.h"
 #include "services/log/unary.h"
+#include "services/log/verify.h"
 
 namespace sluice::log {
 namespace {
@@ -20,68 +21,16 @@ void Fill(const ClockReading& reading, v1::ClockReading* response) {
   response->set_log_time_us(reading.time_us);
 }
 
-// The stream of one backup: a thread of the pool reports, and ends it once. Kept by that thread,
-// and by itself until gRPC is done with it.
-class BackupStream final : public grpc::ServerWriteReactor<v1::CreateBackupProgress>,
-                           public std::enable_shared_from_this<BackupStream> {
- public:
-  BackupStream(grpc::CallbackServerContext* context, std::stop_token node_stops)
-      : context_(context), with_node_(std::move(node_stops), Stop{&stop_}) {}
-
-  // Once, before the method's handler returns.
-  void Begin() { alive_ = shared_from_this(); }
-  std::stop_token stop() const { return stop_.get_token(); }
-
-  // What is not on its way yet when the next report comes is left out.
-  void Report(const v1::CreateBackupProgress& progress) {
-    const MutexLock lock(mutex_);
-    next_ = progress;
-    Proceed();
-  }
-  // The last call.
-  void End(const absl::Status& status) {
-    const MutexLock lock(mutex_);
-    end_ = status;
-    Proceed();
-  }
-
-  void OnWriteDone(bool) override {
-    const MutexLock lock(mutex_);
-    writing_ = false;
-    Proceed();
-  }
-  void OnCancel() override { stop_.request_stop(); }
-  void OnDone() override { const std::shared_ptr<BackupStream> last = std::move(alive_); }
-
- private:
-  struct Stop {
-    std::stop_source* source;
-    void operator()() const { source->request_stop(); }
-  };
-
-  void Proceed() REQUIRES(mutex_) {
-    if (writing_) return;
-    if (next_ && !context_->IsCancelled()) {
-      message_ = *std::exchange(next_, std::nullopt);
-      writing_ = true;
-      StartWrite(&message_);
-    } else if (end_) {
-      Finish(ToGrpc(*std::exchange(end_, std::nullopt), context_));
-    }
-  }
-
-  grpc::CallbackServerContext* const context_;
-  std::stop_source stop_;
-  const std::stop_callback<Stop> with_node_;
-  std::shared_ptr<BackupStream> alive_;
-
-  Mutex mutex_;
-  bool writing_ GUARDED_BY(mutex_) = false;
-  std::optional<v1::CreateBackupProgress> next_ GUARDED_BY(mutex_);
-  std::optional<absl::Status> end_ GUARDED_BY(mutex_);
-  // What is on its way.
-  v1::CreateBackupProgress message_;
-};
+// For whoever reads logs, and not the answer.
+void LogFinding(const v1::VerifyFinding& finding) {
+  server::Log(server::Level::kError, "a verification found damage",
+              {{"severity", v1::VerifySeverity_Name(finding.severity())},
+               {"file", finding.file()},
+               {"collection_id", finding.collection_id()},
+               {"first_seq_id", finding.first_seq_id()},
+               {"last_seq_id", finding.last_seq_id()},
+               {"what", finding.what()}});
+}
 
 // Says of a refusal that nothing was done.
 absl::Status Outcomed(const absl::Status& status) {
@@ -117,8 +66,8 @@ grpc::ServerUnaryReactor* AdminService::CorrectClock(grpc::CallbackServerContext
 grpc::ServerWriteReactor<v1::CreateBackupProgress>* AdminService::CreateBackup(
     grpc::CallbackServerContext* context, const v1::CreateBackupRequest*) {
   const absl::StatusOr<ServiceCore*> core = gate_.ForWriting();
-  const auto stream = std::make_shared<BackupStream>(
-      context, core.ok() ? (*core)->backups_stop.get_token() : std::stop_token());
+  const auto stream = std::make_shared<ProgressStream<v1::CreateBackupProgress>>(
+      context, core.ok() ? (*core)->long_work_stop.get_token() : std::stop_token());
   stream->Begin();
   if (!core.ok()) {
     stream->End(core.status());
@@ -165,7 +114,7 @@ grpc::ServerUnaryReactor* AdminService::VerifyBackup(grpc::CallbackServerContext
   return OnPool((*core)->backups, context,
                 [core = *core, id = request->backup_id(), response]() -> absl::Status {
                   SLUICE_ASSIGN_OR_RETURN(
-                      *response, core->backup_desk->Verify(core->backups_stop.get_token(), id));
+                      *response, core->backup_desk->Verify(core->long_work_stop.get_token(), id));
                   return absl::OkStatus();
                 });
 }
@@ -182,6 +131,41 @@ grpc::ServerUnaryReactor* AdminService::DeleteBackup(grpc::CallbackServerContext
                 [&desk = *(*core)->backup_desk, id = request->backup_id(), pin = request->pin()] {
                   return Outcomed(id != 0 ? desk.Delete(id) : desk.DeletePin(pin));
                 });
+}
+
+grpc::ServerWriteReactor<v1::VerifyProgress>* AdminService::Verify(
+    grpc::CallbackServerContext* context, const v1::VerifyRequest* request) {
+  const absl::StatusOr<ServiceCore*> core = gate_.ForWriting();
+  const auto stream = std::make_shared<ProgressStream<v1::VerifyProgress>>(
+      context, core.ok() ? (*core)->long_work_stop.get_token() : std::stop_token());
+  stream->Begin();
+  if (!core.ok()) {
+    stream->End(core.status());
+    return stream.get();
+  }
+  if ((*core)->verifying.exchange(true)) {
+    stream->End(MakeRetryableError(Reason::OVERLOADED, "another verification is at work",
+                                   std::chrono::seconds(10)));
+    return stream.get();
+  }
+  VerifyOptions options;
+  if (request->max_bytes_per_second() != 0) {
+    options.bytes_per_second = request->max_bytes_per_second();
+  }
+  options.stop = stream->stop();
+  options.report = [stream](const v1::VerifyProgress& progress) {
+    for (const v1::VerifyFinding& finding : progress.findings()) LogFinding(finding);
+    stream->Report(progress);
+  };
+  const bool runs = (*core)->verifications.Run([core = *core, stream, options] {
+    VerifyWork work(options);
+    const absl::Status verified = VerifyRunning(core->shard->store(), core->shard->folder(), work);
+    if (verified.ok()) work.Complete();
+    core->verifying = false;
+    stream->End(verified);
+  });
+  if (!runs) stream->End(MakeError(Reason::DRAINING, "the log is stopping"));
+  return stream.get();
 }
 
 }  // namespace sluice::log

@@ -30,6 +30,8 @@ class AdminService final : public v1::AdminService::CallbackService {
   grpc::ServerUnaryReactor* DeleteBackup(grpc::CallbackServerContext* context,
                                          const v1::DeleteBackupRequest* request,
                                          v1::DeleteBackupResponse* response) override;
+  grpc::ServerWriteReactor<v1::VerifyProgress>* Verify(grpc::CallbackServerContext* context,
+                                                       const v1::VerifyRequest* request) override;
 
  private:
   const CoreGate& gate_;

@@ -35,6 +35,17 @@ class AdminServiceTest : public ServiceTest {
     if (!status.ok()) return FromGrpc(status, context);
     return last;
   }
+  // The last message, with the findings of all.
+  absl::StatusOr<v1::VerifyProgress> VerifyAll() {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
+    const auto stream = admin_->Verify(&context, {});
+    v1::VerifyProgress all;
+    for (v1::VerifyProgress message; stream->Read(&message);) all.MergeFrom(message);
+    const grpc::Status status = stream->Finish();
+    if (!status.ok()) return FromGrpc(status, context);
+    return all;
+  }
   std::vector<v1::BackupInfo> List() {
     const auto listed = Call(*admin_, &Stub::ListBackups, v1::ListBackupsRequest());
     EXPECT_TRUE(listed.ok()) << listed.status();
@@ -155,6 +166,53 @@ TEST_F(AdminServiceTest, WhileItDrainsNoBackupIsBegun) {
   node_->BeginDrain();
   ExpectRefused(Create().status(), Reason::DRAINING);
   ExpectRefused(Delete(1, 0), Reason::DRAINING);
+}
+
+TEST_F(AdminServiceTest, ARunningLogIsVerified) {
+  const std::string id = NewCollection();
+  ASSERT_TRUE(Push(id, {UpsertOf("a"), UpsertOf("b", std::string(100'000, 'x'))}).ok());
+  const auto verified = VerifyAll();
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_TRUE(verified->complete());
+  EXPECT_EQ(verified->findings_count(), 0u) << Text(*verified);
+  EXPECT_EQ(verified->logs(), 1u);
+  EXPECT_EQ(verified->records(), 2u);
+  EXPECT_GT(verified->read_bytes(), 100'000u);
+  EXPECT_EQ(verified->read_bytes(), verified->total_bytes());
+}
+
+TEST_F(AdminServiceTest, OneVerificationAtATimeAndItEndsWithItsCall) {
+  v1::VerifyRequest slow;
+  slow.set_max_bytes_per_second(1);
+  grpc::ClientContext context;
+  const auto stream = admin_->Verify(&context, slow);
+  v1::VerifyProgress first;
+  ASSERT_TRUE(stream->Read(&first));
+  ExpectRefused(VerifyAll().status(), Reason::OVERLOADED);
+  context.TryCancel();
+  while (stream->Read(&first)) {
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  absl::StatusOr<v1::VerifyProgress> next;
+  do {
+    next = VerifyAll();
+  } while (ReasonOf(next.status()) == Reason::OVERLOADED);
+  EXPECT_TRUE(next.ok()) << next.status();
+}
+
+TEST_F(AdminServiceTest, AVerificationEndsWithTheLog) {
+  v1::VerifyRequest slow;
+  slow.set_max_bytes_per_second(1);
+  grpc::ClientContext context;
+  const auto stream = admin_->Verify(&context, slow);
+  v1::VerifyProgress message;
+  ASSERT_TRUE(stream->Read(&message));
+  node_->BeginDrain();
+  while (stream->Read(&message)) {
+  }
+  EXPECT_FALSE(message.complete());
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  ExpectRefused(VerifyAll().status(), Reason::DRAINING);
 }
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "common/errors/errors.h"
 #include "services/log/file.h"
 #include "services/log/keys.h"
+#include "services/log/store_files.h"
 #include "sluice/v1/segment.pb.h"
 
 namespace sluice::log {
@@ -90,13 +91,6 @@ class WorkFiles : public rocksdb::FileSystemWrapper {
 
  private:
   BackupWork* const work_;
-};
-
-// RocksDB writes a log of its own beside each database that it opens; not beside a backup.
-class NoLog : public rocksdb::Logger {
- public:
-  using Logger::Logv;
-  void Logv(const char*, va_list) override {}
 };
 
 absl::Status FromBackup(const rocksdb::Status& status, absl::string_view what, uint32_t id = 0) {

@@ -482,6 +482,8 @@ void TrySeed(uint32_t seed, int kills, Accepted* accepted) {
   }
   EXPECT_GT(refused, 100);
   const auto rows = first.LogicalRows();
+  // What a verification takes for damage never comes about by commands.
+  for (const v1::VerifyFinding& finding : first.Verify()) ADD_FAILURE() << finding.DebugString();
 
   MachineHarness second;
   ApplyOtherwise(commands, seed + 1, second);

@@ -20,6 +20,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "services/log/file.h"
+#include "services/log/journal_reader.h"
 
 namespace sluice::log {
 
@@ -67,13 +68,6 @@ class Journal {
   uint64_t DiskBytes() const;
 
  private:
-  struct JournalFile {
-    uint64_t number = 0;
-    // Of its first group; that all groups before it were synced is what it says.
-    uint64_t first_position = 0;
-    uint64_t bytes = 0;
-  };
-
   explicit Journal(JournalOptions options) : options_(std::move(options)) {}
   absl::Status Recover(uint64_t applied,
                        absl::FunctionRef<absl::Status(JournalPosition, std::string_view)> replay);

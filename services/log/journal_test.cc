@@ -170,6 +170,49 @@ TEST_F(JournalTest, AHoleInAnOlderFileIsDataLossThatNamesFileAndPosition) {
   EXPECT_THAT(std::string(journal.status().message()), testing::HasSubstr("group 2"));
 }
 
+// A verification goes on where a recovery ends.
+TEST_F(JournalTest, WhatIsBehindDamageIsReadIfItIsAskedFor) {
+  {
+    const auto journal = MustOpen();
+    for (const char* group : {"one", "two", "three"}) ASSERT_TRUE(Append(*journal, group).ok());
+    for (int i = 0; i < 6; ++i) ASSERT_TRUE(Append(*journal, std::string(3000, 'a')).ok());
+    ASSERT_TRUE(journal->Seal().ok());
+  }
+  std::string bytes = Read(Files()[0]);
+  bytes[64 + 40 + 33] ^= 1;
+  Overwrite(Files()[0], bytes);
+  std::filesystem::remove(Files()[2]);
+  std::string newest = Read(Files().back());
+  newest[64 + 32] ^= 1;
+  Overwrite(Files().back(), newest);
+
+  std::vector<std::pair<uint64_t, uint64_t>> lost;
+  const auto on_damage = [&](const JournalDamage& damage) {
+    EXPECT_TRUE(absl::IsDataLoss(damage.error)) << damage.error;
+    lost.emplace_back(damage.first.value, damage.last.value);
+    return absl::OkStatus();
+  };
+  std::vector<uint64_t> read;
+  const auto on_group = [&](JournalPosition position, std::string_view) {
+    read.push_back(position.value);
+    return absl::OkStatus();
+  };
+  const auto listing = ListJournal(files_, folder_.path(), JournalPosition(0), on_damage);
+  ASSERT_TRUE(listing.ok()) << listing.status();
+  const auto last = ReadJournal(files_, folder_.path(), listing->files, {}, on_group, on_damage);
+  ASSERT_TRUE(last.ok()) << last.status();
+  EXPECT_EQ(*last, JournalPosition(10));
+  EXPECT_THAT(lost, testing::ElementsAre(std::pair(2, 2), std::pair(6, 6), std::pair(9, 9)));
+  EXPECT_THAT(read, testing::ElementsAre(1, 3, 4, 5, 7, 8, 10));
+  // Not what is beyond: it may be being written.
+  read.clear();
+  ASSERT_TRUE(ReadJournal(files_, folder_.path(), listing->files,
+                          {.synced = JournalPosition(5), .last = JournalPosition(5)}, on_group,
+                          on_damage)
+                  .ok());
+  EXPECT_THAT(read, testing::ElementsAre(1, 3, 4, 5));
+}
+
 TEST_F(JournalTest, AMissingFileIsDataLoss) {
   {
     const auto journal = MustOpen();

@@ -57,7 +57,7 @@ void LogNode::BeginDrain() {
   gate_.BeginDrain();
   core_->claims.BeginDrain();
   core_->streams.BeginDrain();
-  core_->backups_stop.request_stop();
+  core_->long_work_stop.request_stop();
 }
 
 void LogNode::FinishDrain(std::chrono::steady_clock::time_point deadline) {

@@ -16,6 +16,7 @@
 #include "services/log/state_machine.h"
 #include "services/log/store.h"
 #include "services/log/test_support.h"
+#include "services/log/verify_rows.h"
 
 namespace sluice::log {
 
@@ -101,6 +102,20 @@ class MachineHarness {
     store_ = *std::move(store);
     machine_ = std::make_unique<StateMachine>(*store_);
     SLUICE_CHECK(machine_->Load().ok());
+  }
+
+  // What a verification of the rows finds.
+  std::vector<v1::VerifyFinding> Verify() const {
+    std::vector<v1::VerifyFinding> findings;
+    VerifyOptions options;
+    options.bytes_per_second = 0;
+    options.report = [&](const v1::VerifyProgress& progress) {
+      findings.insert(findings.end(), progress.findings().begin(), progress.findings().end());
+    };
+    VerifyWork work(options);
+    SLUICE_CHECK(VerifyRows(*store_, work).ok());
+    SLUICE_CHECK(work.findings() == findings.size());
+    return findings;
   }
 
   // Every row that counts: without the applied position, which depends on how commands

@@ -20,6 +20,18 @@ absl::StatusOr<Message> Parse(std::string_view value, std::string_view what) {
   return message;
 }
 
+// What a log's rows are read by: damage is said with the collection's name.
+absl::Status OfLog(const CollectionId& collection, const absl::Status& error) {
+  return absl::IsDataLoss(error) ? LogCorrupt(collection, SeqId(0), error.message()) : error;
+}
+template <class Message>
+absl::StatusOr<Message> ParseOfLog(const CollectionId& collection, std::string_view value,
+                                   std::string_view what) {
+  absl::StatusOr<Message> message = Parse<Message>(value, what);
+  if (!message.ok()) return OfLog(collection, message.status());
+  return message;
+}
+
 absl::Status NotFound(const CollectionId& collection) {
   return MakeError(Reason::COLLECTION_NOT_FOUND,
                    absl::StrCat("there is no collection ", collection.ToString()));
@@ -34,10 +46,7 @@ absl::StatusOr<pb::ShardState> ReadShardState(const Snapshot& snapshot) {
 
 absl::StatusOr<pb::LogState> ReadLog(const Snapshot& snapshot, const CollectionId& collection) {
   const auto row = snapshot.Get(LogKey(collection));
-  if (absl::IsDataLoss(row.status())) {
-    return LogCorrupt(collection, SeqId(0), row.status().message());
-  }
-  SLUICE_RETURN_IF_ERROR(row.status());
+  SLUICE_RETURN_IF_ERROR(OfLog(collection, row.status()));
   if (!*row) return NotFound(collection);
   pb::LogState state;
   if (!state.ParseFromString(**row)) {
@@ -57,17 +66,18 @@ absl::StatusOr<std::vector<v1::SegmentInfo>> ReadSegments(const Snapshot& snapsh
   auto it = snapshot.Scan(prefix, PrefixEnd(prefix));
   for (; it.Valid(); it.Next()) {
     SLUICE_ASSIGN_OR_RETURN(segments.emplace_back(),
-                            Parse<v1::SegmentInfo>(it.value(), "a segment's row"));
+                            ParseOfLog<v1::SegmentInfo>(collection, it.value(), "a segment's row"));
   }
-  SLUICE_RETURN_IF_ERROR(it.status());
+  SLUICE_RETURN_IF_ERROR(OfLog(collection, it.status()));
   return segments;
 }
 
 absl::StatusOr<pb::CursorState> ReadCursor(const Snapshot& snapshot, const CollectionId& collection,
                                            std::string_view name) {
-  SLUICE_ASSIGN_OR_RETURN(const auto row, snapshot.Get(CursorKey(collection, name)));
-  if (!row) return CursorNotFound(name);
-  return Parse<pb::CursorState>(*row, "a cursor's row");
+  const auto row = snapshot.Get(CursorKey(collection, name));
+  SLUICE_RETURN_IF_ERROR(OfLog(collection, row.status()));
+  if (!*row) return CursorNotFound(name);
+  return ParseOfLog<pb::CursorState>(collection, **row, "a cursor's row");
 }
 
 absl::StatusOr<std::vector<v1::Cursor>> ReadCursors(const Snapshot& snapshot,
@@ -82,10 +92,10 @@ absl::StatusOr<std::vector<v1::Cursor>> ReadCursors(const Snapshot& snapshot,
   for (; it.Valid(); it.Next()) {
     const auto key = DecodeCursorKey(it.key());
     SLUICE_ASSIGN_OR_RETURN(const auto cursor,
-                            Parse<pb::CursorState>(it.value(), "a cursor's row"));
+                            ParseOfLog<pb::CursorState>(collection, it.value(), "a cursor's row"));
     cursors.push_back(ShowCursor(key ? key->name : "", cursor));
   }
-  SLUICE_RETURN_IF_ERROR(it.status());
+  SLUICE_RETURN_IF_ERROR(OfLog(collection, it.status()));
   return cursors;
 }
 
@@ -141,14 +151,15 @@ absl::StatusOr<MissingPage> ReadMissingVectors(const Snapshot& snapshot,
   size_t rows = 0;
   for (auto it = snapshot.Scan(begin, PrefixEnd(prefix));; it.Next()) {
     if (!it.Valid()) {
-      SLUICE_RETURN_IF_ERROR(it.status());
+      SLUICE_RETURN_IF_ERROR(OfLog(collection, it.status()));
       page.next.clear();
       return page;
     }
     if (page.missing.size() == limit || rows++ == kMaxRows) return page;
     page.next = std::string(it.key().substr(prefix.size()));
-    SLUICE_ASSIGN_OR_RETURN(v1::MissingVector missing,
-                            Parse<v1::MissingVector>(it.value(), "the row of a missing vector"));
+    SLUICE_ASSIGN_OR_RETURN(
+        v1::MissingVector missing,
+        ParseOfLog<v1::MissingVector>(collection, it.value(), "the row of a missing vector"));
     if (reason == v1::MISSING_REASON_UNSPECIFIED || missing.reason() == reason) {
       page.missing.push_back(std::move(missing));
     }

@@ -20,6 +20,7 @@ ServiceCore::ServiceCore(const LogSettings& settings, LogMetrics& metrics_of_log
       reads(settings.read_threads, settings.read_max_waiting),
       commands(kCommandThreads, kMaxWaitingCommands),
       backups(kBackupThreads, kMaxWaitingBackups),
+      verifications(/*threads=*/1, /*max_waiting=*/1),
       watchers(reads),
       streams(settings.max_streams, settings.max_held_bytes),
       claims(*this, settings.max_waiting_claims),
@@ -30,12 +31,14 @@ ServiceCore::~ServiceCore() { Stop(std::chrono::steady_clock::now()); }
 // Sequences of commands need the shard to end as they should; but a shard that cannot write gives
 // some of their answers only when it stops. The shard's last answers need threads that read.
 void ServiceCore::Stop(std::chrono::steady_clock::time_point deadline) {
-  backups_stop.request_stop();
+  long_work_stop.request_stop();
   commands.AwaitIdle(deadline);
   backups.AwaitIdle(deadline);
+  verifications.AwaitIdle(deadline);
   if (shard) shard->Stop();
   commands.Stop();
   backups.Stop();
+  verifications.Stop();
   reads.Stop();
 }
 

@@ -38,9 +38,12 @@ struct ServiceCore {
   WorkerPool reads;
   // Sequences of commands: they wait for the journal, which reads must not.
   WorkerPool commands;
-  // Backups, and what is asked of them: they take minutes. They are told to stop with the node.
+  // Backups, and what is asked of them; verifications, one at a time. They take minutes, or hours,
+  // and are told to stop with the node.
   WorkerPool backups;
-  std::stop_source backups_stop;
+  WorkerPool verifications;
+  std::atomic<bool> verifying = false;
+  std::stop_source long_work_stop;
   Watchers watchers;
   Streams streams;
   ClaimDesk claims;

@@ -106,6 +106,7 @@ class Shard {
   // store.
   void Stop();
 
+  const std::filesystem::path& folder() const { return options_.folder; }
   const Store& store() const { return *store_; }
   Store& store() { return *store_; }
 

@@ -1,10 +1,10 @@
 #include "services/log/store.h"
 
+#include <google/protobuf/io/coded_stream.h>
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/listener.h>
-#include <rocksdb/slice_transform.h>
-#include <rocksdb/table.h>
+#include <rocksdb/utilities/debug.h>
 
 #include <chrono>
 #include <future>
@@ -38,14 +38,31 @@ absl::Status FromRocks(const rocksdb::Status& status, std::string_view what) {
 }
 
 absl::StatusOr<std::optional<std::string>> GetAt(rocksdb::DB* db, const rocksdb::Snapshot* snapshot,
-                                                 std::string_view key) {
+                                                 std::string_view key, bool fill_cache) {
   rocksdb::ReadOptions options;
   options.snapshot = snapshot;
+  options.fill_cache = fill_cache;
   std::string value;
   const rocksdb::Status got = db->Get(options, ToSlice(key), &value);
   if (got.IsNotFound()) return std::nullopt;
   SLUICE_RETURN_IF_ERROR(FromRocks(got, db->GetName()));
   return value;
+}
+
+// The name of the file that has the value; "" where that is in the table.
+std::string BlobFileOf(const rocksdb::KeyVersion& version) {
+  // RocksDB's types of entries, and of references to blobs (without a time to live).
+  constexpr int kTypeBlobIndex = 0x11;
+  constexpr char kReferenceToBlob = 1;
+  const std::string& reference = version.value;
+  if (version.type != kTypeBlobIndex || reference.empty() || reference[0] != kReferenceToBlob) {
+    return "";
+  }
+  google::protobuf::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(reference.data()) + 1,
+                                            static_cast<int>(reference.size()) - 1);
+  uint64_t number = 0;
+  if (!in.ReadVarint64(&number)) return "";
+  return absl::StrCat(absl::Dec(number, absl::kZeroPad6), ".blob");
 }
 
 // Drops the appends that the log's state *as persisted* says are trimmed, or whose log is purged.
@@ -171,19 +188,30 @@ absl::StatusOr<uint64_t> Store::ReadPersisted(rocksdb::DB* db) {
   return state.applied_position();
 }
 
-absl::StatusOr<std::unique_ptr<Store>> Store::Open(
-    StoreOptions options, std::function<void(JournalPosition)> on_persisted,
-    std::function<void(const absl::Status&)> on_failed) {
-  std::unique_ptr<Store> store(new Store);
-  store->folder_ = options.folder;
-  store->on_persisted_ = std::move(on_persisted);
-  store->on_failed_ = std::move(on_failed);
-  const auto filter_db = std::make_shared<std::atomic<rocksdb::DB*>>(nullptr);
+rocksdb::BlockBasedTableOptions TableOptions() {
+  rocksdb::BlockBasedTableOptions table;
+  table.cache_index_and_filter_blocks = true;
+  table.pin_l0_filter_and_index_blocks_in_cache = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.whole_key_filtering = false;
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.block_size = 16 << 10;
+  table.format_version = 5;
+  return table;
+}
 
+std::shared_ptr<const rocksdb::SliceTransform> BloomPrefix() {
+  return std::shared_ptr<const rocksdb::SliceTransform>(
+      rocksdb::NewCappedPrefixTransform(kKeyPrefixBytes));
+}
+
+rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
+  folder_ = options.folder;
   // README.md says why for each.
   rocksdb::Options db;
-  store->env_ = std::make_unique<StoreEnv>(options.files, options.clock);
-  db.env = store->env_.get();
+  env_ = std::make_unique<StoreEnv>(options.files, options.clock);
+  db.env = env_.get();
   // The shard calls Recover: RocksDB 7.8.3 never closes while its own attempts go on.
   db.max_bgerror_resume_count = 0;
   db.create_if_missing = true;
@@ -200,12 +228,11 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   db.skip_stats_update_on_db_open = true;
   // Shard::Stop flushes; a store that cannot be written must not hold up its closing.
   db.avoid_flush_during_shutdown = true;
-  db.listeners.push_back(std::make_shared<Listener>(store.get()));
 
   db.write_buffer_size = options.memtable_bytes;
   db.max_write_buffer_number = 3;
   db.compression_per_level = {rocksdb::kNoCompression, rocksdb::kLZ4Compression};
-  db.prefix_extractor.reset(rocksdb::NewCappedPrefixTransform(kKeyPrefixBytes));
+  db.prefix_extractor = BloomPrefix();
   db.memtable_prefix_bloom_size_ratio = 0.02;
   db.memtable_whole_key_filtering = true;
   // By type: the rows of one type mostly come in order, but types alternate.
@@ -213,7 +240,6 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
 
   db.compaction_style = rocksdb::kCompactionStyleUniversal;
   db.num_levels = 4;
-  db.compaction_filter_factory = std::make_shared<TrimFilterFactory>(filter_db);
   // So that the space of a log that is trimmed and then left alone comes back too.
   db.periodic_compaction_seconds = 24 * 60 * 60;
 
@@ -221,17 +247,22 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   db.min_blob_size = 4 << 10;
   db.blob_file_size = 64 << 20;
 
-  rocksdb::BlockBasedTableOptions table;
+  rocksdb::BlockBasedTableOptions table = TableOptions();
   table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
-  table.cache_index_and_filter_blocks = true;
-  table.pin_l0_filter_and_index_blocks_in_cache = true;
-  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
-  table.whole_key_filtering = false;
-  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
-  table.partition_filters = true;
-  table.block_size = 16 << 10;
-  table.format_version = 5;
   db.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return db;
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(
+    StoreOptions options, std::function<void(JournalPosition)> on_persisted,
+    std::function<void(const absl::Status&)> on_failed) {
+  std::unique_ptr<Store> store(new Store);
+  store->on_persisted_ = std::move(on_persisted);
+  store->on_failed_ = std::move(on_failed);
+  const auto filter_db = std::make_shared<std::atomic<rocksdb::DB*>>(nullptr);
+  rocksdb::Options db = store->MakeOptions(options);
+  db.listeners.push_back(std::make_shared<Listener>(store.get()));
+  db.compaction_filter_factory = std::make_shared<TrimFilterFactory>(filter_db);
 
   rocksdb::DB* raw = nullptr;
   SLUICE_RETURN_IF_ERROR(FromRocks(rocksdb::DB::Open(db, options.folder.string(), &raw),
@@ -241,6 +272,17 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   SLUICE_ASSIGN_OR_RETURN(const uint64_t persisted, ReadPersisted(raw));
   store->persisted_.store(persisted, std::memory_order_release);
   store->space_.Start(raw);
+  return store;
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::OpenToRead(StoreOptions options) {
+  std::unique_ptr<Store> store(new Store);
+  rocksdb::Options db = store->MakeOptions(options);
+  db.info_log = std::make_shared<NoLog>();
+  rocksdb::DB* raw = nullptr;
+  SLUICE_RETURN_IF_ERROR(FromRocks(rocksdb::DB::OpenForReadOnly(db, options.folder.string(), &raw),
+                                   absl::StrCat("opening ", options.folder.string())));
+  store->db_.reset(raw);
   return store;
 }
 
@@ -303,16 +345,38 @@ uint64_t Store::MemtableBytes() const {
   return bytes;
 }
 
-Snapshot::Snapshot(const Store& store) : db_(store.db()), snapshot_(db_->GetSnapshot()) {}
+absl::StatusOr<std::optional<StoredRow>> Store::FindStored(std::string_view begin,
+                                                           std::string_view last) const {
+  std::vector<rocksdb::KeyVersion> versions;
+  SLUICE_RETURN_IF_ERROR(
+      FromRocks(rocksdb::GetAllKeyVersions(db_.get(), ToSlice(begin), ToSlice(last),
+                                           /*max_num_ikeys=*/1, &versions),
+                "reading the store"));
+  if (versions.empty()) return std::nullopt;
+  return StoredRow{versions[0].user_key, BlobFileOf(versions[0])};
+}
+
+std::vector<TableFile> Store::Tables() const {
+  std::vector<rocksdb::LiveFileMetaData> files;
+  db_->GetLiveFilesMetaData(&files);
+  std::vector<TableFile> tables;
+  for (const rocksdb::LiveFileMetaData& file : files) {
+    tables.push_back({file.relative_filename, file.size});
+  }
+  return tables;
+}
+
+Snapshot::Snapshot(const Store& store, Cache cache)
+    : db_(store.db()), snapshot_(db_->GetSnapshot()), cache_(cache) {}
 
 Snapshot::~Snapshot() { db_->ReleaseSnapshot(snapshot_); }
 
 absl::StatusOr<std::optional<std::string>> Snapshot::Get(std::string_view key) const {
-  return GetAt(db_, snapshot_, key);
+  return GetAt(db_, snapshot_, key, cache_ == Cache::kFill);
 }
 
 absl::StatusOr<std::optional<std::string>> Snapshot::GetLatest(std::string_view key) const {
-  return GetAt(db_, nullptr, key);
+  return GetAt(db_, nullptr, key, cache_ == Cache::kFill);
 }
 
 Snapshot::Iterator Snapshot::Scan(std::string_view begin, std::string end) const {
@@ -323,6 +387,7 @@ Snapshot::Iterator Snapshot::Scan(std::string_view begin, std::string end) const
   options.snapshot = snapshot_;
   options.iterate_upper_bound = scan.end_slice_.get();
   options.total_order_seek = true;
+  options.fill_cache = cache_ == Cache::kFill;
   scan.it_.reset(db_->NewIterator(options));
   scan.Seek(begin);
   return scan;

@@ -9,7 +9,9 @@
 
 #include <rocksdb/db.h>
 #include <rocksdb/file_system.h>
+#include <rocksdb/slice_transform.h>
 #include <rocksdb/system_clock.h>
+#include <rocksdb/table.h>
 
 #include <atomic>
 #include <filesystem>
@@ -18,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -43,7 +46,9 @@ class StoreEnv;
 // reply takes. Thread-safe.
 class Snapshot {
  public:
-  explicit Snapshot(const Store& store);
+  // Whether what is read comes into the block cache.
+  enum class Cache { kFill, kLeave };
+  explicit Snapshot(const Store& store, Cache cache = Cache::kFill);
   ~Snapshot();
   Snapshot(const Snapshot&) = delete;
   Snapshot& operator=(const Snapshot&) = delete;
@@ -60,6 +65,7 @@ class Snapshot {
  private:
   rocksdb::DB* db_;
   const rocksdb::Snapshot* snapshot_;
+  const Cache cache_;
 };
 
 class Snapshot::Iterator {
@@ -81,6 +87,23 @@ class Snapshot::Iterator {
   std::unique_ptr<rocksdb::Iterator> it_;
 };
 
+// How a row is stored.
+struct StoredRow {
+  std::string key;
+  // The blob file, within the folder, that has the value; "": the table itself.
+  std::string blob_file;
+};
+
+// A file of tables, within the folder.
+struct TableFile {
+  std::string name;
+  uint64_t bytes = 0;
+};
+
+// How the store's tables are written; what caches blocks is left to whoever reads them.
+rocksdb::BlockBasedTableOptions TableOptions();
+std::shared_ptr<const rocksdb::SliceTransform> BloomPrefix();
+
 class Store {
  public:
   // Creates the folder if need be. Called on threads of RocksDB's: `on_persisted` after each flush,
@@ -88,9 +111,12 @@ class Store {
   static absl::StatusOr<std::unique_ptr<Store>> Open(
       StoreOptions options, std::function<void(JournalPosition)> on_persisted,
       std::function<void(const absl::Status&)> on_failed = [](const absl::Status&) {});
+  // What a folder holds that no other process uses, to be read alone: nothing is written, not even
+  // into the folder.
+  static absl::StatusOr<std::unique_ptr<Store>> OpenToRead(StoreOptions options);
   ~Store();
 
-  // The applied position as of the last flush.
+  // The applied position as of the last flush; 0 if it was opened to read.
   JournalPosition persisted() const {
     return JournalPosition(persisted_.load(std::memory_order_acquire));
   }
@@ -115,6 +141,13 @@ class Store {
   // Merges all files, which gives back the space of what was trimmed.
   absl::Status Compact();
 
+  // The first row in [begin, last], as it is now, without reading its value; nullopt: there is
+  // none.
+  absl::StatusOr<std::optional<StoredRow>> FindStored(std::string_view begin,
+                                                      std::string_view last) const;
+  // Those in use.
+  std::vector<TableFile> Tables() const;
+
   // For metrics: bytes of live files; bytes of memtables.
   uint64_t DiskBytes() const;
   uint64_t MemtableBytes() const;
@@ -125,6 +158,8 @@ class Store {
   class Listener;
   class TrimFilterFactory;
   Store() = default;
+  // For a store in this folder; of those for its threads, what calls back is added by Open.
+  rocksdb::Options MakeOptions(const StoreOptions& options);
   static absl::StatusOr<uint64_t> ReadPersisted(rocksdb::DB* db);
 
   std::filesystem::path folder_;

@@ -10,6 +10,7 @@
 // Thread-safe.
 #pragma once
 
+#include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
 #include <memory>
@@ -43,6 +44,13 @@ class StoreFiles : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
                                const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* debug) override;
+};
+
+// RocksDB writes a log of its own beside each database that it opens; not with this one.
+class NoLog : public rocksdb::Logger {
+ public:
+  using Logger::Logv;
+  void Logv(const char*, va_list) override {}
 };
 
 }  // namespace sluice::log

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -28,19 +27,13 @@ std::unique_ptr<Admin> AdminOf(const Session& session) {
   return v1::AdminService::NewStub(session.log_channel());
 }
 
-void SetDeadline(const Session& session, grpc::ClientContext& context) {
-  const double seconds = session.flags.timeout_s.value_or(60);
-  context.set_deadline(std::chrono::system_clock::now() +
-                       std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)));
-}
-
 template <class Response, class Request>
 absl::StatusOr<Response> Call(Session& session,
                               grpc::Status (Admin::*method)(grpc::ClientContext*, const Request&,
                                                             Response*),
                               const Request& request) {
   grpc::ClientContext context;
-  SetDeadline(session, context);
+  session.SetDeadline(context);
   Response response;
   const grpc::Status status = (AdminOf(session).get()->*method)(&context, request, &response);
   if (!status.ok()) return FromGrpc(status, context);
@@ -93,7 +86,7 @@ std::string BackupTable(const std::vector<v1::BackupInfo>& backups) {
 
 absl::Status CreateBackup(Session& session) {
   grpc::ClientContext context;
-  SetDeadline(session, context);
+  session.SetDeadline(context);
   const auto admin = AdminOf(session);
   const auto stream = admin->CreateBackup(&context, v1::CreateBackupRequest());
   std::atomic<uint64_t> copied = 0;

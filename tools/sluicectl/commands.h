@@ -129,4 +129,17 @@ struct RestoreArguments {
 // Speaks to no server.
 absl::Status RestoreBackup(Session& session, const RestoreArguments& arguments);
 
+// verify.cc
+struct VerifyArguments {
+  // A folder of this machine, of a log that does not run; "": the log that runs at the server.
+  std::string data;
+  // Bytes a second; 0: the default, which of a folder is no limit.
+  uint64_t rate = 0;
+  // Of the process that reads the folder: it tells the other one what it finds.
+  bool apart = false;
+  std::string after_step;
+};
+// DATA_LOSS if something was found.
+absl::Status Verify(Session& session, const VerifyArguments& arguments);
+
 }  // namespace sluice::ctl

@@ -20,7 +20,8 @@ Exit status:
   2  bad usage or input (of a bad line: every line before it is in, and nothing after it)
   3  failed, and the call may be in: look, or repeat it
   4  no such collection, cursor or backup
-  5  unavailable, overloaded or out of time, and nothing of the failed call is in)";
+  5  unavailable, overloaded or out of time, and nothing of the failed call is in
+  6  damage was found: something that is stored cannot be read, or does not agree)";
 
 // What was chosen on the command line.
 struct Choice {
@@ -39,9 +40,9 @@ class CommandLine {
     app_.add_option("--server", flags_.server, "Address of the server")
         ->envname("SLUICE_SERVER")
         ->capture_default_str();
-    app_.add_option(
-            "--log", flags_.log,
-            "Address of the log, if it is another (clock, cursors, describe, follow, lag, tail)")
+    app_.add_option("--log", flags_.log,
+                    "Address of the log, if it is another (clock, cursors, describe, follow, lag, "
+                    "tail, verify)")
         ->envname("SLUICE_LOG");
     app_.add_option("--tenant", flags_.tenant, "Tenant of collections given by name");
     app_.add_option("--database", flags_.database, "Database of collections given by name");
@@ -56,6 +57,7 @@ class CommandLine {
     AddFollowing();
     AddCursors();
     AddBackups();
+    AddVerify();
   }
 
   int Run(int argc, char** argv) {
@@ -317,6 +319,24 @@ class CommandLine {
         ->required();
   }
 
+  void AddVerify() {
+    constexpr double kMonth = 30 * 24 * 60 * 60;
+    CLI::App* verify = Command(
+        app_, "verify", "Read all of a log, and say what is damaged", false,
+        [this](Session& s) { return ctl::Verify(s, verify_); }, kMonth);
+    CLI::Option* data = verify->add_option(
+        "--data", verify_.data,
+        "The folder of a log that does not run (its setting log.data), on this machine; else the "
+        "log that runs at --server");
+    verify
+        ->add_option("--rate", verify_.rate,
+                     "Bytes to read in a second, as in 64MiB; the default is that of a log that "
+                     "runs, and no limit of a folder")
+        ->transform(CLI::AsSizeValue(false));
+    verify->add_flag("--apart", verify_.apart)->needs(data)->group("");
+    verify->add_option("--after-step", verify_.after_step)->needs(data)->group("");
+  }
+
   static void AddCollectionName(CLI::App* command, std::string* target) {
     command->add_option("collection", *target, "Name or id")->required();
   }
@@ -347,6 +367,7 @@ class CommandLine {
   uint64_t pin_ = 0;
   uint32_t keep_ = 0;
   RestoreArguments restore_;
+  VerifyArguments verify_;
   bool list_all_ = false;
   bool correct_clock_ = false;
 };

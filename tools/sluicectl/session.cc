@@ -62,6 +62,12 @@ client::Log Session::LogWith(const client::Options& options) const {
   return client::Log(log_channel_, options);
 }
 
+void Session::SetDeadline(grpc::ClientContext& context) const {
+  const double seconds = flags.timeout_s.value_or(60);
+  context.set_deadline(std::chrono::system_clock::now() +
+                       std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000)));
+}
+
 int ExitStatus(const absl::Status& status, bool write) {
   if (status.ok()) return 0;
   if (write && OutcomeOf(status) != Outcome::kNotIn) return 3;
@@ -75,6 +81,8 @@ int ExitStatus(const absl::Status& status, bool write) {
     case absl::StatusCode::kCancelled:
     case absl::StatusCode::kResourceExhausted:
       return 5;
+    case absl::StatusCode::kDataLoss:
+      return 6;
     default:
       return 1;
   }

@@ -40,6 +40,9 @@ class Session {
   // To the log, for calls that the client library does not have.
   const std::shared_ptr<grpc::Channel>& log_channel() const { return log_channel_; }
 
+  // Of a call that the client library does not have.
+  void SetDeadline(grpc::ClientContext& context) const;
+
   // Prints `json`, or what `people` returns.
   template <class Text>
   void Print(const Json& json, Text people) const {
@@ -68,8 +71,8 @@ uint64_t UnappliedRecords(const v1::Collection& collection, const v1::DescribeLo
 client::Options OptionsFor(double patience_s);
 
 // 0 ok, 1 failed and not in, 2 bad usage or input, 3 may be in, 4 not found, 5 unavailable,
-// overloaded or out of time. For a `write`, an error that states no outcome means that it may be
-// in.
+// overloaded or out of time, 6 damage was found. For a `write`, an error that states no outcome
+// means that it may be in.
 int ExitStatus(const absl::Status& status, bool write);
 // Not OK if something printed did not get to standard output (a full disk).
 absl::Status FlushOutput();

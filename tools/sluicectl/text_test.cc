@@ -74,6 +74,7 @@ TEST(ExitStatusTest, OfAWriteOnlyWhatIsKnownNotToBeInIsCalledFailed) {
 
 TEST(ExitStatusTest, OfAReadTheCodeAloneDecides) {
   EXPECT_EQ(ExitStatus(absl::UnavailableError(""), false), 5);
+  EXPECT_EQ(ExitStatus(absl::DataLossError(""), false), 6);
   EXPECT_EQ(ExitStatus(MakeError(Reason::OVERLOADED, ""), false), 5);
   EXPECT_EQ(ExitStatus(absl::DeadlineExceededError(""), false), 5);
   EXPECT_EQ(ExitStatus(MakeError(Reason::COLLECTION_NOT_FOUND, ""), false), 4);
