@@ -26,7 +26,10 @@ inline constexpr uint64_t kFullSegmentEntries = 500'000;
 // logarithmic in the entries written, rewrites each entry O(log) times, and keeps dead entries
 // below about as many as there are live ones. Deterministic: the log decides with it that a merge
 // is due, and the worker which. README.md has the rule and its figures.
-std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments);
+// Before all else a segment with rows that have been dead since `erase_dead_before_us` or longer,
+// alone.
+std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments,
+                                                   int64_t erase_dead_before_us = 0);
 
 struct MergeOptions {
   // All of the collection's segments that are older than the inputs: a deletion is kept if one of

@@ -49,7 +49,15 @@ Range PickAmongFull(Segments segments, size_t end) {
 
 }  // namespace
 
-std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments) {
+std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments,
+                                                   int64_t erase_dead_before_us) {
+  for (size_t i = 0; i < segments.size(); ++i) {
+    const bool is_dead = segments[i].dead_rows() > 0;
+    if (is_dead && erase_dead_before_us > 0 &&
+        segments[i].dead_since_us() <= erase_dead_before_us) {
+      return std::pair(i, i + 1);
+    }
+  }
   size_t oldest = segments.size();
   while (oldest > 0 && !IsFull(segments[oldest - 1])) --oldest;
   if (const Range picked = PickByGrowth(segments, oldest)) return picked;

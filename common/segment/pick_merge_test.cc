@@ -135,6 +135,14 @@ TEST(PickMerge, AFullSegmentThatIsMostlyDeadIsWrittenAnew) {
   EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{2}));
 }
 
+TEST(PickMerge, ASegmentInWhichSomethingDiedIsWrittenAnewWhenThatIsToBeErased) {
+  std::vector<v1::SegmentInfo> segments = {Considered(1000), Considered(10, 1), Considered(3)};
+  segments[1].set_dead_since_us(100);
+  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, 99));
+  EXPECT_EQ(PickMerge(segments, 100), std::pair(size_t{1}, size_t{2}));
+}
+
 TEST(PickMerge, SegmentsThatHaveShrunkAmongFullOnesAreJoined) {
   std::vector<v1::SegmentInfo> segments = {Considered(900'000), Considered(300'000),
                                            Considered(400'000), Considered(700'000)};

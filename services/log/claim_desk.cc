@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/errors/errors.h"
+#include "services/log/due.h"
 #include "services/log/reader.h"
 #include "services/log/service_core.h"
 
@@ -292,6 +293,7 @@ void ClaimDesk::Grant(const CallPtr& call, const Work& work, const ClaimAnswer& 
   response.set_live_count(log->live_count());
   response.set_segments_version(log->segments_version());
   response.mutable_segments()->Assign(segments->begin(), segments->end());
+  response.set_erase_dead_before_us(EraseDeadBefore(*log, core_.shard->Now()));
   response.set_missing_vectors(log->missing_vectors());
   response.set_owed_vectors(log->owed_vectors());
   *response.mutable_embed_window() = log->embed_window();

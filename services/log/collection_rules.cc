@@ -18,6 +18,7 @@ constexpr size_t kMaxNameBytes = 512;
 constexpr uint32_t kHashingDimension = 384;
 // A hundred years.
 constexpr uint64_t kMaxRetentionAgeMs = 3'153'600'000'000;
+constexpr uint64_t kMinEraseWithinMs = 10'000;
 constexpr std::string_view kHashing = "hashing";
 constexpr size_t kMaxKindBytes = 64;
 constexpr size_t kMaxModelBytes = 256;
@@ -119,6 +120,9 @@ absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSetting
                                                      const v1::CollectionSchema& schema) {
   v1::CollectionSettings checked = settings;
   SLUICE_RETURN_IF_ERROR(CheckRetention(schema, &checked));
+  SLUICE_RETURN_IF_ERROR(CheckRange("settings.erase_within_ms", settings.erase_within_ms(), 0,
+                                    kMinEraseWithinMs, kMaxRetentionAgeMs)
+                             .status());
   const v1::CompactionTrigger& trigger = settings.compaction();
   if (schema.log_only()) {
     if (trigger.max_bytes() != 0 || trigger.max_age_ms() != 0) {
@@ -126,6 +130,9 @@ absl::StatusOr<v1::CollectionSettings> CheckSettings(const v1::CollectionSetting
     }
     if (settings.max_backlog_bytes() != 0) {
       return InvalidField("settings.max_backlog_bytes", "a log_only collection has none");
+    }
+    if (settings.erase_within_ms() != 0) {
+      return InvalidField("settings.erase_within_ms", "a log_only collection has none");
     }
     checked.clear_compaction();
     return checked;

@@ -37,7 +37,7 @@ class RandomCommands {
     const CollectionId id = place;
     const std::string id_bytes(id.view());
     pb::Command command;
-    switch (Below(24)) {
+    switch (Below(25)) {
       case 21:
       case 22:
         command = BackupStep();
@@ -109,12 +109,20 @@ class RandomCommands {
         if (Below(2) == 0) break;
         update.mutable_settings()->mutable_retention()->set_max_age_ms(1 + Below(60'000));
         update.mutable_settings()->mutable_retention()->set_max_bytes(1 + Below(200'000));
+        update.mutable_settings()->set_erase_within_ms(Below(2) * (1 + Below(60'000)));
         break;
       }
       case 19:
         command.mutable_retry_missing()->set_collection_id(id_bytes);
         for (int i = 0; i < 5; ++i)
           command.mutable_retry_missing()->add_ids("id" + std::to_string(Below(50)));
+        break;
+      case 23:
+        if (Below(2) == 0) {
+          command.mutable_begin_erasure();
+        } else {
+          command.mutable_finish_erasure();
+        }
         break;
       case 20:
         command.mutable_drop_missing()->set_collection_id(id_bytes);

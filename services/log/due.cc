@@ -2,8 +2,12 @@
 
 #include <algorithm>
 
+#include "services/log/retention.h"
+
 namespace sluice::log {
 namespace {
+
+constexpr int64_t kEraseDeadAfterQuarters = 2;
 
 // `due` was in force before; what could run at `now` keeps its place.
 int64_t AtOnce(int64_t due_us, int64_t now_us) {
@@ -39,10 +43,24 @@ int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
   return NotBefore(due_us, log.retry_after_us(), log.compaction_lease(), now_us);
 }
 
-int64_t MergeDue(const pb::LogState& log, bool wanted, int64_t now_us) {
-  if (log.deleted() || !wanted) return 0;
-  return NotBefore(AtOnce(log.merge_due_us(), now_us), log.merge_retry_after_us(),
-                   log.merge_lease(), now_us);
+int64_t MergeDue(const pb::LogState& log, std::span<const v1::SegmentInfo> segments, bool wanted,
+                 int64_t now_us) {
+  if (log.deleted()) return 0;
+  int64_t due_us = INT64_MAX;
+  if (wanted) due_us = AtOnce(log.merge_due_us(), now_us);
+  if (const int64_t quarter_us = EraseQuarterUs(log)) {
+    for (const v1::SegmentInfo& segment : segments) {
+      if (segment.dead_rows() == 0) continue;
+      due_us = std::min(due_us, segment.dead_since_us() + kEraseDeadAfterQuarters * quarter_us);
+    }
+  }
+  if (due_us == INT64_MAX) return 0;
+  return NotBefore(due_us, log.merge_retry_after_us(), log.merge_lease(), now_us);
+}
+
+int64_t EraseDeadBefore(const pb::LogState& log, int64_t now_us) {
+  const int64_t quarter_us = EraseQuarterUs(log);
+  return quarter_us == 0 ? 0 : now_us - kEraseDeadAfterQuarters * quarter_us;
 }
 
 }  // namespace sluice::log

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "services/log/command.pb.h"
 
@@ -22,7 +23,11 @@ inline uint64_t UnappliedBytes(const pb::LogState& log) {
 // retry-after, nor while a lease has not run out. What is due already keeps its place in the queue.
 int64_t CompactionDue(const pb::LogState& log, int64_t now_us);
 
-// At once if some neighbours are worth merging (`wanted`), with the same two exceptions.
-int64_t MergeDue(const pb::LogState& log, bool wanted, int64_t now_us);
+// At once if some neighbours are worth merging (`wanted`), else when something that died in
+// `segments` is to be erased; with the same two exceptions.
+int64_t MergeDue(const pb::LogState& log, std::span<const v1::SegmentInfo> segments, bool wanted,
+                 int64_t now_us);
+// What has been dead since then, or longer, is to be erased from the segments. 0: nothing.
+int64_t EraseDeadBefore(const pb::LogState& log, int64_t now_us);
 
 }  // namespace sluice::log

@@ -23,6 +23,8 @@ constexpr std::chrono::seconds kTurn(1);
 // A turn reads some thousands of rows at most; one that takes this long does not end.
 constexpr std::chrono::seconds kStuckAfter(60);
 constexpr int kTurnsBetweenLag = 5;
+// Also where one fails: it rewrites the whole store.
+constexpr std::chrono::seconds kBetweenErasures(10);
 constexpr size_t kMaxRetainsATurn = 1000;
 // Collections with unapplied records that are looked at; beyond, the figures are of these.
 constexpr size_t kMaxLagging = 10'000;
@@ -74,6 +76,7 @@ void Housekeeping::Run(const std::stop_token& stop) {
   for (int turn = 0; !stop.stop_requested(); ++turn) {
     SettleCatalog();
     Warn("due retention cannot be read", ProposeRetention());
+    Warn("what is to be erased cannot be read", EraseWhatIsDue());
     core_.metrics.SetShard(*core_.shard, core_.claims.waiting());
     core_.metrics.SetStreams(core_.streams.count(), core_.streams.held_bytes());
     if (turn % kTurnsBetweenLag == 0) {
@@ -117,6 +120,38 @@ absl::Status Housekeeping::ProposeRetention() {
       --under_way->retains;
     });
   }
+  return absl::OkStatus();
+}
+
+absl::Status Housekeeping::EraseWhatIsDue() {
+  SLUICE_ASSIGN_OR_RETURN(const pb::ShardState state,
+                          ReadShardState(Snapshot(core_.shard->store())));
+  const int64_t overdue_us =
+      state.erase_due_us() == 0 ? 0 : core_.shard->Now() - state.erase_due_us();
+  core_.metrics.SetEraseOverdue(overdue_us);
+  const bool is_due = state.erasing() || (state.erase_due_us() != 0 && overdue_us >= 0);
+  if (!is_due || Clock::now() < erase_not_before_) return absl::OkStatus();
+  if (under_way_->erasing.exchange(true)) return absl::OkStatus();
+  erase_not_before_ = Clock::now() + kBetweenErasures;
+  pb::Command begin;
+  begin.mutable_begin_erasure();
+  core_.shard->Propose(
+      Command(begin), [&shard = *core_.shard, under_way = under_way_](const Result& begun) {
+        if (!begun.ok()) {
+          under_way->erasing = false;
+          return;
+        }
+        shard.Erase([&shard, under_way](bool erased) {
+          under_way->erasing = false;
+          if (!erased) {
+            return Warn("what was deleted is not erased yet",
+                        absl::UnavailableError("the store's files could not be rewritten"));
+          }
+          pb::Command finish;
+          finish.mutable_finish_erasure();
+          shard.Propose(Command(finish), [](const Result&) {});
+        });
+      });
   return absl::OkStatus();
 }
 

@@ -1,5 +1,6 @@
-// What a log node does by itself, once a second: does what retention says where it is due, finishes
-// what a crash left half done in the catalog, and looks at the figures that metrics show.
+// What a log node does by itself, once a second: does what retention says where it is due, has
+// erased what is to be, finishes what a crash left half done in the catalog, and looks at the
+// figures that metrics show.
 //
 // One thread of its own, which only reads and proposes: it never waits for the journal.
 #pragma once
@@ -29,6 +30,7 @@ class Housekeeping {
   void Run(const std::stop_token& stop);
   void SettleCatalog();
   absl::Status ProposeRetention();
+  absl::Status EraseWhatIsDue();
   absl::Status MeasureLag();
   absl::Status MeasureCursors();
   absl::Status LookAtBackups();
@@ -37,11 +39,14 @@ class Housekeeping {
   // Shared with what is under way when this ends.
   struct UnderWay {
     std::atomic<int> retains = 0;
+    std::atomic<bool> erasing = false;
     std::atomic<bool> settling = false;
     std::atomic<bool> settled = false;
   };
   const std::shared_ptr<UnderWay> under_way_ = std::make_shared<UnderWay>();
   std::atomic<std::chrono::steady_clock::time_point> last_turn_;
+  // The thread's.
+  std::chrono::steady_clock::time_point erase_not_before_;
   std::jthread thread_;
 };
 

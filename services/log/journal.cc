@@ -126,6 +126,11 @@ absl::Status Journal::StartFile(uint64_t min_bytes) {
   }
   const uint64_t bytes = std::max(options_.file_bytes, min_bytes);
   SLUICE_ASSIGN_OR_RETURN(std::unique_ptr<File> file, fs.Open(next, bytes));
+  return GoOnIn(std::move(file), bytes);
+}
+
+absl::Status Journal::GoOnIn(std::unique_ptr<File> file, uint64_t bytes) {
+  FileSystem& fs = *options_.files;
   JournalFileHeader header;
   header.number = files_.empty() ? 1 : files_.back().number + 1;
   header.file_id = RandomUint64();
@@ -135,7 +140,7 @@ absl::Status Journal::StartFile(uint64_t min_bytes) {
   SLUICE_RETURN_IF_ERROR(file->Write(0, parts));
   SLUICE_RETURN_IF_ERROR(file->Sync());
   // Only a file whose header is durable gets its name.
-  SLUICE_RETURN_IF_ERROR(fs.Rename(next, PathOf(header.number)));
+  SLUICE_RETURN_IF_ERROR(fs.Rename(options_.folder / kNext, PathOf(header.number)));
   SLUICE_RETURN_IF_ERROR(fs.SyncFolder(options_.folder));
   files_.push_back({header.number, header.first_position, bytes});
   file_ = std::move(file);
@@ -169,7 +174,7 @@ absl::Status Journal::RemoveThrough(JournalPosition position) {
   while (files_.size() > 1 && files_[1].first_position <= position.value + 1) {
     const JournalFile& oldest = files_.front();
     const std::filesystem::path path = PathOf(oldest.number);
-    if (spares_.size() < kMaxSpares) {
+    if (oldest.number > shed_ && spares_.size() < kMaxSpares) {
       const std::filesystem::path spare = options_.folder / absl::StrCat("spare-", oldest.number);
       SLUICE_RETURN_IF_ERROR(options_.files->Rename(path, spare));
       spares_.push_back(spare);
@@ -181,6 +186,22 @@ absl::Status Journal::RemoveThrough(JournalPosition position) {
   }
   // Before a spare gets a new header, its old name must be gone for good.
   return removed ? options_.files->SyncFolder(options_.folder) : absl::OkStatus();
+}
+
+absl::Status Journal::Shed() {
+  SLUICE_RETURN_IF_ERROR(failure_);
+  for (; !spares_.empty(); spares_.pop_back()) {
+    SLUICE_RETURN_IF_ERROR(options_.files->Remove(spares_.back()));
+  }
+  const uint64_t newest = files_.empty() ? 0 : files_.back().number;
+  const bool is_fresh = file_ && files_.back().first_position == last_ + 1;
+  shed_ = is_fresh ? newest - 1 : newest;
+  if (is_fresh) return absl::OkStatus();
+  // That there is no room for a file does no harm by itself.
+  SLUICE_ASSIGN_OR_RETURN(std::unique_ptr<File> next,
+                          options_.files->Open(options_.folder / kNext, options_.file_bytes));
+  const absl::Status started = GoOnIn(std::move(next), options_.file_bytes);
+  return started.ok() ? started : Fail(started, /*written=*/false);
 }
 
 uint64_t Journal::DiskBytes() const {

@@ -62,6 +62,9 @@ class Journal {
 
   // Gives back files all of whose groups are at or below `position`.
   absl::Status RemoveThrough(JournalPosition position);
+  // Goes on in a new file, and sees to it that nothing of the old ones outlives RemoveThrough: they
+  // are not used again.
+  absl::Status Shed();
 
   JournalPosition last() const { return JournalPosition(last_); }
   // Size of the files on disk.
@@ -72,6 +75,8 @@ class Journal {
   absl::Status Recover(uint64_t applied,
                        absl::FunctionRef<absl::Status(JournalPosition, std::string_view)> replay);
   absl::Status StartFile(uint64_t min_bytes);
+  // The file becomes the one that is written.
+  absl::Status GoOnIn(std::unique_ptr<File> file, uint64_t bytes);
   absl::Status WriteEntry(std::span<const std::string_view> parts);
   absl::Status Fail(const absl::Status& cause, bool written);
   std::filesystem::path PathOf(uint64_t number) const;
@@ -82,6 +87,8 @@ class Journal {
   // Files given back, to be used again: their blocks are allocated and written, which makes syncing
   // cheaper.
   std::vector<std::filesystem::path> spares_;
+  // Files up to this number are not.
+  uint64_t shed_ = 0;
   std::unique_ptr<File> file_;
   uint64_t file_id_ = 0;
   // Where the next group goes: the end of the last group that was synced.

@@ -68,6 +68,31 @@ TEST_F(JournalTest, GroupsComeBackInOrderWithTheirPositions) {
   EXPECT_EQ(journal->last(), JournalPosition(3));
 }
 
+TEST_F(JournalTest, NothingOfWhatWasShedOutlivesItsRemoval) {
+  const std::string secret = "what nobody is to read any more";
+  const auto found = [&] {
+    size_t files = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(folder_.path())) {
+      if (Read(entry.path()).find(secret) != std::string::npos) ++files;
+    }
+    return files > 0;
+  };
+  const auto journal = MustOpen();
+  // More files than there are spares, and one that is not full.
+  for (int i = 0; i < 40; ++i) ASSERT_TRUE(Append(*journal, secret + std::string(500, 'x')).ok());
+  ASSERT_TRUE(journal->RemoveThrough(JournalPosition(20)).ok());
+  ASSERT_TRUE(journal->Shed().ok());
+  const size_t files = Files().size();
+  ASSERT_TRUE(journal->Shed().ok());
+  EXPECT_EQ(Files().size(), files) << "the new file is as good as another";
+  ASSERT_TRUE(Append(*journal, "what comes after").ok());
+  EXPECT_TRUE(found());
+  ASSERT_TRUE(journal->RemoveThrough(JournalPosition(40)).ok());
+  EXPECT_FALSE(found());
+  ASSERT_TRUE(MustOpen(/*applied=*/40));
+  EXPECT_EQ(replayed_, (Groups{{41, "what comes after"}}));
+}
+
 TEST_F(JournalTest, OneThatIsBegunForARestoredStoreGoesOnFromItsPosition) {
   // Without it, groups would be missing.
   EXPECT_TRUE(absl::IsDataLoss(Open(/*applied=*/41).status()));

@@ -1,12 +1,12 @@
 // The part of the log machine that grants leases and fences commits.
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 #include "services/log/due.h"
 #include "services/log/log_machine.h"
+#include "services/log/retention.h"
 
 namespace sluice::log {
 namespace {
@@ -72,6 +72,7 @@ Result LogMachine::Claim(const pb::Claim& command) {
   lease.set_token(token);
   lease.set_worker(command.worker());
   lease.set_expires_us(now() + int64_t{command.lease_ms()} * 1000);
+  lease.set_granted_us(now());
   pb::TokenState state;
   state.set_kind(command.kind());
   PutToken(*log, token, state);
@@ -219,22 +220,35 @@ absl::StatusOr<std::vector<v1::SegmentInfo>> LogMachine::Dying(const Log& log,
   std::vector<v1::SegmentInfo> dying;
   if (work.dead().empty()) return dying;
   SLUICE_ASSIGN_OR_RETURN(std::vector<v1::SegmentInfo> segments, table_.Segments(log));
+  std::vector<bool> changed(segments.size());
+  const auto kill = [&](size_t i, uint64_t rows) {
+    v1::SegmentInfo& segment = segments[i];
+    const uint64_t alive = segment.rows() - std::min(segment.rows(), segment.dead_rows());
+    if (alive == 0 || rows == 0) return;
+    if (segment.dead_rows() == 0) segment.set_dead_since_us(now());
+    segment.set_dead_rows(segment.dead_rows() + std::min(alive, rows));
+    changed[i] = true;
+  };
   for (const v1::DeadRows& dead : work.dead()) {
-    auto segment = std::find_if(segments.begin(), segments.end(), [&](const auto& s) {
+    const auto named = std::find_if(segments.begin(), segments.end(), [&](const auto& s) {
       return s.token() == dead.token() && s.number() == dead.number();
     });
-    if (segment == segments.end()) {
-      segment = std::find_if(segments.begin(), segments.end(), [&](const auto& s) {
-        return s.up_to_seq_id() >= dead.up_to_seq_id();
-      });
+    if (named != segments.end()) {
+      kill(static_cast<size_t>(named - segments.begin()), dead.rows());
+      continue;
     }
-    // What took its place may have been empty.
-    if (segment == segments.end()) continue;
-    const uint64_t alive = segment->rows() - std::min(segment->rows(), segment->dead_rows());
-    segment->set_dead_rows(segment->dead_rows() + std::min(alive, dead.rows()));
+    // What took its place, if that was not empty: it ends there or later. Of several that end
+    // there, any may.
+    const auto place = std::find_if(segments.begin(), segments.end(), [&](const auto& s) {
+      return s.up_to_seq_id() >= dead.up_to_seq_id();
+    });
+    for (auto s = place; s != segments.end() && s->up_to_seq_id() == place->up_to_seq_id(); ++s) {
+      kill(static_cast<size_t>(s - segments.begin()), dead.rows());
+    }
   }
-  std::copy_if(segments.begin(), segments.end(), std::back_inserter(dying),
-               [](const v1::SegmentInfo& segment) { return segment.dead_rows() > 0; });
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (changed[i]) dying.push_back(std::move(segments[i]));
+  }
   return dying;
 }
 
@@ -272,18 +286,24 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   }
 
   SLUICE_ASSIGN_OR_RETURN(const Pins pins, ReadPins());
+  const int64_t grace_us = GraceUs(log);
   // Those that died since the claim; the others may have been left out.
   uint64_t dead_rows = 0;
+  int64_t dead_since_us = INT64_MAX;
+  const int64_t granted_us = log.state.merge_lease().granted_us();
   for (auto input = first; input <= last; ++input) {
     const uint64_t before = work.inputs(static_cast<int>(input - first)).dead_rows();
-    dead_rows += input->dead_rows() - std::min(input->dead_rows(), before);
+    if (input->dead_rows() > before) {
+      dead_rows += input->dead_rows() - before;
+      dead_since_us = std::min(dead_since_us, std::max(input->dead_since_us(), granted_us));
+    }
     rows_.Delete(SegmentKey(log.id, SeqId(input->up_to_seq_id()), input->fill()));
     v1::GarbageEntry entry;
     entry.set_collection_id(log.id.ToString());
     entry.set_incarnation(shard_.incarnation());
     entry.set_backup_epoch(shard_.backup_epoch());
     *entry.mutable_segment() = *input;
-    rows_.Put(EncodeGarbageKey({GarbageDue(pins, input->backup_epoch()), log.id,
+    rows_.Put(EncodeGarbageKey({GarbageDue(pins, input->backup_epoch(), grace_us), log.id,
                                 GarbageKind::kSegment, input->token(), input->number()}),
               entry.SerializeAsString());
   }
@@ -293,6 +313,7 @@ absl::StatusOr<uint64_t> LogMachine::CommitMerge(Log& log, uint64_t token,
   v1::SegmentInfo output = work.output();
   output.set_fill(last->fill());
   output.set_dead_rows(std::min(dead_rows, output.rows()));
+  output.set_dead_since_us(output.dead_rows() > 0 ? dead_since_us : 0);
   PutSegment(log, std::move(output));
   return work.output().number();
 }
@@ -347,6 +368,12 @@ void LogMachine::PutSegment(const Log& log, v1::SegmentInfo segment) {
             segment.SerializeAsString());
 }
 
+int64_t LogMachine::GraceUs(const Log& log) const {
+  const int64_t grace_us = shard_.policy().grace_us();
+  const int64_t quarter_us = EraseQuarterUs(log.state);
+  return quarter_us == 0 ? grace_us : std::min(grace_us, quarter_us);
+}
+
 absl::Status LogMachine::EndLease(Log& log, v1::LeaseKind kind) {
   const uint64_t token = LeaseOf(log, kind).token();
   if (token == 0) return absl::OkStatus();
@@ -364,9 +391,8 @@ absl::Status LogMachine::EndLease(Log& log, v1::LeaseKind kind) {
   entry.set_incarnation(shard_.incarnation());
   entry.mutable_ended_token()->set_token(token);
   *entry.mutable_ended_token()->mutable_committed_objects() = state->committed_objects();
-  rows_.Put(
-      EncodeGarbageKey({now() + shard_.policy().grace_us(), log.id, GarbageKind::kToken, token}),
-      entry.SerializeAsString());
+  rows_.Put(EncodeGarbageKey({now() + GraceUs(log), log.id, GarbageKind::kToken, token}),
+            entry.SerializeAsString());
   return absl::OkStatus();
 }
 

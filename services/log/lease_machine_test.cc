@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
+#include "services/log/due.h"
 #include "services/log/log_machine_fixture.h"
 
 namespace sluice::log {
@@ -343,6 +346,140 @@ TEST_F(DeadRowsTest, MakeAFullSegmentDueForAMerge) {
   EXPECT_TRUE(Due(DueKind::kMerge).empty());
   Kill(Segments()[0], 1);
   EXPECT_FALSE(Due(DueKind::kMerge).empty());
+}
+
+// erase_within.
+class EraseTest : public DeadRowsTest {
+ protected:
+  static constexpr int64_t kQuarter = 900 * kSecond;
+
+  EraseTest() {
+    pb::Command command;
+    auto& update = *command.mutable_update_log_settings();
+    update.set_collection_id(std::string(id_.view()));
+    update.set_settings_version(2);
+    update.mutable_settings()->set_erase_within_ms(4 * kQuarter / kMs);
+    EXPECT_TRUE(machine_.Apply(Command(command)).ok());
+  }
+  pb::ShardState Shard() { return *ReadShardState(Snapshot(machine_.store())); }
+  void BeginErasure() {
+    pb::Command command;
+    command.mutable_begin_erasure();
+    ASSERT_TRUE(machine_.Apply(Command(command)).ok());
+  }
+  void FinishErasure() {
+    pb::Command command;
+    command.mutable_finish_erasure();
+    ASSERT_TRUE(machine_.Apply(Command(command)).ok());
+  }
+};
+
+TEST_F(EraseTest, ASegmentIsDueToBeWrittenAnewHalfTheTimeAfterSomethingDiedInIt) {
+  // So large that it is not merged for its neighbours' sake.
+  PushAndWait();
+  const ClaimAnswer first = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(first, 1, 0, 1, 100)).ok());
+  ASSERT_TRUE(Release(LeaseOf(first)).ok());
+  Kill(Segments()[0], 1);
+  const int64_t died_us = machine_.time_us;
+  EXPECT_EQ(Segments()[0].dead_since_us(), died_us);
+  machine_.time_us += kSecond;
+  MakeSegments(1);
+  ASSERT_EQ(Due(DueKind::kMerge).size(), 1);
+  EXPECT_EQ(Due(DueKind::kMerge)[0].due_us, died_us + 2 * kQuarter);
+  machine_.time_us = died_us + 2 * kQuarter;
+  EXPECT_EQ(EraseDeadBefore(State(), machine_.time_us), died_us);
+  const ClaimAnswer claim = Claim(v1::LEASE_KIND_MERGE);
+  ASSERT_TRUE(claim.granted);
+  ASSERT_TRUE(Commit(MergeOf(claim, 0, 1)).ok());
+  EXPECT_EQ(Segments()[0].dead_rows(), 0);
+  // The object goes after a quarter, though the grace time is longer.
+  ASSERT_GT(machine_.policy.grace_us(), kQuarter);
+  const auto segments_due_in = [&](int64_t in_us) {
+    const auto due = Garbage(in_us);
+    return std::count_if(due.begin(), due.end(), [](const auto& e) { return e.has_segment(); });
+  };
+  EXPECT_EQ(segments_due_in(kQuarter - 1), 0);
+  EXPECT_EQ(segments_due_in(kQuarter), 1);
+}
+
+TEST_F(EraseTest, WhatIsAppliedIsTrimmedInTheFirstQuarterAndErasedInTheNext) {
+  MakeSegments(1);
+  machine_.time_us += kQuarter;
+  ASSERT_TRUE(Retain().ok());
+  EXPECT_EQ(State().trim(), 1);
+  EXPECT_EQ(Shard().erase_due_us(), machine_.time_us + kQuarter);
+}
+
+TEST_F(EraseTest, WhatIsTrimmedWhileAnErasureRunsIsLeftToTheNext) {
+  MakeSegments(2);
+  ASSERT_TRUE(Trim(1).ok());
+  const int64_t first_due_us = Shard().erase_due_us();
+  BeginErasure();
+  EXPECT_TRUE(Shard().erasing());
+  EXPECT_EQ(Shard().erase_due_us(), 0);
+  machine_.time_us += kSecond;
+  ASSERT_TRUE(Trim(2).ok());
+  FinishErasure();
+  EXPECT_FALSE(Shard().erasing());
+  EXPECT_EQ(Shard().erase_due_us(), first_due_us + kSecond);
+}
+
+TEST_F(EraseTest, WhatDiesWhileASegmentIsWrittenAnewIsDueHalfTheTimeLater) {
+  MakeSegments(1);
+  Kill(Segments()[0], 1);
+  machine_.time_us += 2 * kQuarter;
+  const ClaimAnswer claim = Claim(v1::LEASE_KIND_MERGE);
+  ASSERT_TRUE(claim.granted);
+  const int64_t granted_us = machine_.time_us;
+  v1::CommitRequest request = MergeOf(claim, 0, 1);
+  request.mutable_merge()->mutable_output()->set_entries(5);
+  request.mutable_merge()->mutable_output()->set_rows(5);
+  // Of more rows than died before, so that another can.
+  ASSERT_EQ(request.merge().inputs(0).dead_rows(), 1);
+  request.mutable_merge()->mutable_inputs(0)->set_dead_rows(0);
+  ASSERT_TRUE(Commit(request).ok());
+  EXPECT_EQ(Segments()[0].dead_rows(), 1);
+  EXPECT_EQ(Segments()[0].dead_since_us(), granted_us);
+}
+
+TEST_F(EraseTest, TheSettingReachesWhatWasTrimmedBeforeAndRepeatedPushes) {
+  const RequestId request_id = NewRequestId();
+  ASSERT_TRUE(Push({Record("a")}, request_id).ok());
+  machine_.time_us += 11 * kSecond;
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
+  ASSERT_TRUE(Trim(1).ok());
+  BeginErasure();
+  FinishErasure();
+  ASSERT_TRUE(Push({Record("a")}, request_id).ok());
+  EXPECT_NE(Shard().erase_due_us(), 0);
+  BeginErasure();
+  FinishErasure();
+  pb::Command command;
+  auto& update = *command.mutable_update_log_settings();
+  update.set_collection_id(std::string(id_.view()));
+  update.set_settings_version(3);
+  update.mutable_settings()->set_erase_within_ms(8 * kQuarter / kMs);
+  ASSERT_TRUE(machine_.Apply(Command(command)).ok());
+  EXPECT_EQ(Shard().erase_due_us(), machine_.time_us + 2 * kQuarter);
+}
+
+TEST_F(MergeTest, WithoutThatSettingNothingIsToBeErased) {
+  MakeSegments(2);
+  ASSERT_TRUE(Trim(1).ok());
+  EXPECT_EQ(ReadShardState(Snapshot(machine_.store()))->erase_due_us(), 0);
+  EXPECT_EQ(EraseDeadBefore(State(), machine_.time_us), 0);
+}
+
+TEST_F(MergeTest, ADeletedCollectionIsErasedAfterItsGraceTime) {
+  MakeSegments(1);
+  ASSERT_TRUE(Delete().ok());
+  machine_.time_us += machine_.policy.grace_us();
+  Collect(Garbage(0));
+  const pb::ShardState shard = *ReadShardState(Snapshot(machine_.store()));
+  EXPECT_GT(shard.erase_due_us(), machine_.time_us);
+  EXPECT_LE(shard.erase_due_us(), machine_.time_us + 24 * 3600 * kSecond);
 }
 
 TEST_F(MergeTest, AMergeCommutesWithACompactionsCommit) {  // invariant 6

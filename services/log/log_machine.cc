@@ -16,6 +16,8 @@ namespace {
 
 // Compaction takes seconds to change anything.
 constexpr std::chrono::milliseconds kBacklogRetry{1000};
+// A deleted collection is gone from the files so long after its grace time.
+constexpr int64_t kErasePurgedWithinUs = int64_t{12} * 60 * 60 * 1'000'000;
 
 absl::StatusOr<CollectionId> IdFromBytes(std::string_view bytes) {
   if (bytes.size() != 16) {
@@ -69,6 +71,10 @@ std::optional<Result> LogMachine::Apply(const pb::Command& command) {
       return RetryMissing(command.retry_missing());
     case pb::Command::kDropMissing:
       return DropMissing(command.drop_missing());
+    case pb::Command::kBeginErasure:
+      return BeginErasure();
+    case pb::Command::kFinishErasure:
+      return FinishErasure();
     case pb::Command::kBeginPin:
       return BeginPin();
     case pb::Command::kSealPin:
@@ -95,6 +101,8 @@ Result LogMachine::Push(const PushView& push) {
       answer.commit_time_us = first->commit_time_us();
       answer.tail = SeqId(state.tail());
       answer.duplicate = true;
+      // What may have been erased is in the journal again.
+      Erase(EraseQuarterUs(state));
       return answer;
     }
   }
@@ -174,7 +182,10 @@ Result LogMachine::UpdateSettings(const pb::UpdateLogSettings& command) {
   if (command.settings_version() <= log->state.settings_version()) return Done{};
   *log->state.mutable_settings() = command.settings();
   log->state.set_settings_version(command.settings_version());
+  // What was trimmed before, too.
+  if (log->state.trim() > 0) Erase(EraseQuarterUs(log->state));
   UpdateCompactionDue(*log, /*afresh=*/true);
+  UpdateMergeDue(*log, /*afresh=*/true);
   UpdateTrim(*log);
   table_.Touch(*log);
   return Done{};
@@ -199,7 +210,8 @@ Result LogMachine::DeleteLog(const pb::DeleteLog& command) {
   entry.set_whole_collection(true);
   entry.set_backup_epoch(shard_.backup_epoch());
   rows_.Put(EncodeGarbageKey(
-                {GarbageDue(pins, log->state.opened_backup_epoch()), id, GarbageKind::kCollection}),
+                {GarbageDue(pins, log->state.opened_backup_epoch(), shard_.policy().grace_us()), id,
+                 GarbageKind::kCollection}),
             entry.SerializeAsString());
   table_.Moved(*log);
   return Done{};
@@ -239,10 +251,28 @@ TrimAnswer LogMachine::TrimTo(pb::LogState& state, const Kept& kept) {
   const TrimAnswer answer{SeqId(kept.trim), kept.trim - state.trim(),
                           kept.trim_bytes - state.trim_bytes()};
   trimmed_bytes_ += answer.bytes;
+  if (answer.bytes > 0) Erase(EraseQuarterUs(state));
   state.set_trim(kept.trim);
   state.set_trim_bytes(kept.trim_bytes);
   state.set_oldest_kept_us(kept.oldest_us);
   return answer;
+}
+
+void LogMachine::Erase(int64_t within_us) {
+  if (within_us == 0) return;
+  const int64_t due_us = now() + within_us;
+  if (shard_.erase_due_us() == 0 || shard_.erase_due_us() > due_us) shard_.set_erase_due_us(due_us);
+}
+
+Result LogMachine::BeginErasure() {
+  shard_.clear_erase_due_us();
+  shard_.set_erasing(true);
+  return Done{};
+}
+
+Result LogMachine::FinishErasure() {
+  shard_.clear_erasing();
+  return Done{};
 }
 
 Result LogMachine::CollectGarbage(const pb::CollectGarbage& command) {
@@ -278,6 +308,7 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
       // for a new one.
       log->state.set_purged(true);
       trimmed_bytes_ += log->state.tail_bytes() - log->state.trim_bytes();
+      Erase(kErasePurgedWithinUs);
       break;
     }
   }
@@ -316,10 +347,10 @@ void LogMachine::UpdateCompactionDue(Log& log, bool afresh) {
 void LogMachine::UpdateMergeDue(Log& log, bool afresh) {
   // A list that cannot be read is nothing to merge; what needs it says so.
   const auto segments = table_.Segments(log);
-  const bool wanted = segments.ok() && PickMerge(*segments).has_value();
   const int64_t before = log.state.merge_due_us();
   if (afresh) log.state.set_merge_due_us(0);
-  log.state.set_merge_due_us(MergeDue(log.state, wanted, now()));
+  log.state.set_merge_due_us(
+      segments.ok() ? MergeDue(log.state, *segments, PickMerge(*segments).has_value(), now()) : 0);
   MoveDueRow(log, DueKind::kMerge, before, log.state.merge_due_us());
 }
 

@@ -54,6 +54,8 @@ class LogMachine {
   Result Commit(const pb::Commit& command);
   Result Release(const pb::Release& command);
   Result CollectGarbage(const pb::CollectGarbage& command);
+  Result BeginErasure();
+  Result FinishErasure();
   Result RetryMissing(const pb::RetryMissing& command);
   Result DropMissing(const pb::DropMissing& command);
   // What backups name is not collected (pins.cc).
@@ -88,11 +90,13 @@ class LogMachine {
   };
   absl::StatusOr<Kept> KeptAfter(const Log& log, uint64_t trim);
   TrimAnswer TrimTo(pb::LogState& state, const Kept& kept);
+  // What was trimmed is to go from the files: an erasure is to begin in so long. 0: it need not.
+  void Erase(int64_t within_us);
   using Pins = std::vector<std::pair<uint64_t, pb::PinState>>;
   absl::StatusOr<Pins> ReadPins();
   absl::StatusOr<pb::PinState> FindPin(uint64_t number);
   // When what becomes garbage now may be collected; `made_epoch`: when it came to be referred to.
-  int64_t GarbageDue(const Pins& pins, uint64_t made_epoch) const;
+  int64_t GarbageDue(const Pins& pins, uint64_t made_epoch, int64_t grace_us) const;
   // Gives held garbage a time, unless one of `pins` holds it.
   absl::Status Release(const Pins& pins, std::string_view key, std::string_view row);
 
@@ -103,12 +107,14 @@ class LogMachine {
   absl::StatusOr<uint64_t> CommitMerge(Log& log, uint64_t token, const pb::TokenState& state,
                                        const v1::MergeWork& work);
   absl::StatusOr<std::optional<pb::TokenState>> FindToken(const Log& log, uint64_t token);
-  // Into the list.
   // The segments in which something has died, with what dies by this work.
   absl::StatusOr<std::vector<v1::SegmentInfo>> Dying(const Log& log,
                                                      const v1::CompactionWork& work);
+  // Into the list.
   void PutSegment(const Log& log, v1::SegmentInfo segment);
   void PutToken(const Log& log, uint64_t token, const pb::TokenState& state);
+  // How long what a log's work leaves behind is kept.
+  int64_t GraceUs(const Log& log) const;
   // Ends the lease of this kind and its token, if there is one.
   absl::Status EndLease(Log& log, v1::LeaseKind kind);
 

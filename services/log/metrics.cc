@@ -133,6 +133,10 @@ LogMetrics::LogMetrics(Registry& r)
       read_only_(OneGauge(r, "sluice_log_read_only_shards",
                           "Shards that refuse writes because the disk fails or is full. Alert on "
                           "anything but 0.")),
+      erase_overdue_(OneGauge(r, "sluice_log_erase_overdue_seconds",
+                              "For how long trimmed records that are to be erased from the "
+                              "store's files (erase_within, deleted collections) should have "
+                              "been: 0 but while an erasure runs. Alert on an hour.")),
       dedupe_bytes_(OneGauge(r, "sluice_log_dedupe_bytes",
                              "Disk that the request ids of the dedupe window take. Alert near "
                              "log.dedupe_max_bytes: pushes with a new id are refused there.")),
@@ -241,6 +245,10 @@ void LogMetrics::SetShard(const Shard& shard, size_t waiting_claims) {
   waiting_claims_.Set(static_cast<double>(waiting_claims));
   const ClockReading clock = shard.ReadClock();
   clock_behind_.Set(static_cast<double>(clock.wall_us - clock.clock_us) / 1e6);
+}
+
+void LogMetrics::SetEraseOverdue(int64_t microseconds) {
+  erase_overdue_.Set(static_cast<double>(std::max<int64_t>(0, microseconds)) / 1e6);
 }
 
 void LogMetrics::SetDedupe(uint64_t bytes) { dedupe_bytes_.Set(static_cast<double>(bytes)); }

@@ -65,6 +65,8 @@ class LogMetrics {
   void SetShard(const Shard& shard, size_t waiting_claims);
   // Bytes of the rows of request ids.
   void SetDedupe(uint64_t bytes);
+  // Less than 0: not due yet.
+  void SetEraseOverdue(int64_t microseconds);
   // Open streams, and what their messages hold.
   void SetStreams(size_t count, uint64_t held_bytes);
   void SetCursors(const CursorFigures& figures);
@@ -105,6 +107,7 @@ class LogMetrics {
   prometheus::Gauge& store_bytes_;
   prometheus::Gauge& memtable_bytes_;
   prometheus::Gauge& read_only_;
+  prometheus::Gauge& erase_overdue_;
   prometheus::Gauge& dedupe_bytes_;
   prometheus::Gauge& clock_behind_;
   prometheus::Gauge& streams_;

@@ -106,11 +106,11 @@ absl::Status LogMachine::Release(const Pins& pins, std::string_view key, std::st
   return absl::OkStatus();
 }
 
-int64_t LogMachine::GarbageDue(const Pins& pins, uint64_t made_epoch) const {
+int64_t LogMachine::GarbageDue(const Pins& pins, uint64_t made_epoch, int64_t grace_us) const {
   for (const auto& [number, pin] : pins) {
     if (Holds(pin, made_epoch, shard_.backup_epoch())) return kHeld;
   }
-  return now() + shard_.policy().grace_us();
+  return now() + grace_us;
 }
 
 absl::StatusOr<LogMachine::Pins> LogMachine::ReadPins() {

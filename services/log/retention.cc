@@ -84,7 +84,15 @@ RetentionRule RetentionOf(const pb::LogState& log, const pb::Policy& policy) {
     rule.max_age_us = static_cast<int64_t>(setting.max_age_ms()) * 1000;
   }
   if (setting.max_bytes() != 0) rule.max_bytes = setting.max_bytes();
+  // Trimming may take an eighth longer.
+  if (const int64_t quarter_us = EraseQuarterUs(log)) {
+    rule.max_age_us = std::min(rule.max_age_us, quarter_us / 2);
+  }
   return rule;
+}
+
+int64_t EraseQuarterUs(const pb::LogState& log) {
+  return static_cast<int64_t>(log.settings().erase_within_ms()) * 1000 / 4;
 }
 
 uint64_t Passed(const pb::LogState& log) {

@@ -39,6 +39,11 @@ uint64_t PinnedBytes(const pb::LogState& log);
 // place in the queue.
 void UpdateRetention(pb::LogState& log, const pb::Policy& policy, int64_t now_us);
 
+// The collection's erase_within, in four parts: what was applied is trimmed in the first, and goes
+// from the store's files in the second; segments in which something has died are written anew in
+// the second half's first quarter, and deleted in its last. 0: nothing is promised.
+int64_t EraseQuarterUs(const pb::LogState& log);
+
 // Where the log may be trimmed to: what was let go, and every cursor has passed.
 uint64_t TrimTarget(const pb::LogState& log);
 

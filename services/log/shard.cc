@@ -196,6 +196,12 @@ void Shard::Propose(Command command, Callback done) {
   done(WithOutcome(refusal, Outcome::kNotIn));
 }
 
+void Shard::Erase(absl::AnyInvocable<void(bool)> done) {
+  const MutexLock lock(mutex_);
+  erased_ = std::move(done);
+  writer_wakes_.notify_one();
+}
+
 Result Shard::ProposeAndWait(Command command) {
   std::mutex mutex;
   std::condition_variable answered;
@@ -261,10 +267,11 @@ void Shard::RunWriter() {
     bool cut = false;
     bool idle = false;
     bool stop = false;
+    absl::AnyInvocable<void(bool)> erased;
     {
       const MutexLock lock(mutex_);
       const auto awake = [this]() REQUIRES(mutex_) {
-        return !waiting_.empty() || stopping_ || persisted_moved_;
+        return !waiting_.empty() || stopping_ || persisted_moved_ || erased_;
       };
       if (journal_->sealed()) {
         writer_wakes_.wait(mutex_, awake);
@@ -272,12 +279,14 @@ void Shard::RunWriter() {
         idle = !writer_wakes_.wait_for(mutex_, options_.seal_after, awake);
       }
       cut = std::exchange(persisted_moved_, false);
+      erased = std::exchange(erased_, nullptr);
       group = NextGroup();
       stop = stopping_ && group.proposals.empty();
     }
     if (!group.proposals.empty()) WriteGroup(std::move(group));
     // An error here is met again, and answered for, by the next group.
     if ((idle || stop) && journal_->failure().ok()) (void)journal_->Seal();
+    if (erased) BeginErasure(std::move(erased));
     if (cut) CutJournal();
     BoundJournal();
     journal_bytes_.store(journal_->DiskBytes(), std::memory_order_relaxed);
@@ -329,6 +338,17 @@ void Shard::WriteGroup(Group group) {
     return;
   }
   group.position = journal_->last();
+  const MutexLock lock(mutex_);
+  durable_.push_back(std::move(group));
+  applier_wakes_.notify_one();
+}
+
+void Shard::BeginErasure(absl::AnyInvocable<void(bool)> done) {
+  // Where the store cannot write, files of the journal would only become more.
+  if (!Writable().ok() || !journal_->Shed().ok()) return done(false);
+  Group group;
+  group.position = journal_->last();
+  group.erased = std::move(done);
   const MutexLock lock(mutex_);
   durable_.push_back(std::move(group));
   applier_wakes_.notify_one();
@@ -408,6 +428,10 @@ void Shard::RunApplier() {
       (void)AwaitStore(flush_failure);
       continue;
     }
+    if (group.erased) {
+      if (applying) EraseThrough(group);
+      continue;
+    }
     // Never one after a group that was left out.
     applying = applying && ApplyGroup(group);
     if (applying) continue;
@@ -416,6 +440,13 @@ void Shard::RunApplier() {
                                         "the log stopped before it could apply the change"),
                               Outcome::kUnknown));
   }
+}
+
+void Shard::EraseThrough(Group& group) {
+  // What is persisted then lets the files of the journal go that were shed, seals included.
+  std::vector<LogPositions> moved;
+  if (!machine_->Finish(group.position, &moved).ok()) return group.erased(false);
+  store_->Erase(std::move(group.erased));
 }
 
 bool Shard::ApplyGroup(Group& group) {

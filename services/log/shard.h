@@ -99,6 +99,9 @@ class Shard {
   // `done` is called once: on the applier thread when the command was applied, or on any thread,
   // perhaps before this returns, when it was not.
   void Propose(Command command, Callback done);
+  // Erases what was trimmed by now from the files of store and journal. `done` is told whether that
+  // succeeded, on some thread; not if the shard stops before. One at a time.
+  void Erase(absl::AnyInvocable<void(bool)> done);
   // The same, waiting. Not from a callback.
   Result ProposeAndWait(Command command);
 
@@ -130,6 +133,8 @@ class Shard {
     std::vector<Proposal> proposals;
     size_t bytes = 0;
     std::chrono::nanoseconds journal{0};
+    // No group, but an erasure of what those up to the position have trimmed.
+    absl::AnyInvocable<void(bool)> erased;
   };
 
   explicit Shard(ShardOptions options);
@@ -142,6 +147,7 @@ class Shard {
   void RunWriter();
   Group NextGroup() REQUIRES(mutex_);
   void WriteGroup(Group group);
+  void BeginErasure(absl::AnyInvocable<void(bool)> done);
   void CutJournal();
   void BoundJournal();
   // While the journal cannot be written. False: the shard is stopping.
@@ -154,6 +160,7 @@ class Shard {
   void RunApplier();
   // False: the store cannot be written and the shard is stopping; nothing was answered.
   bool ApplyGroup(Group& group);
+  void EraseThrough(Group& group);
   // While the store cannot be written. False: the shard is stopping.
   bool AwaitStore(const absl::Status& error);
 
@@ -195,6 +202,8 @@ class Shard {
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool writer_done_ GUARDED_BY(mutex_) = false;
   bool persisted_moved_ GUARDED_BY(mutex_) = false;
+  // An erasure that was asked for and has not begun.
+  absl::AnyInvocable<void(bool)> erased_ GUARDED_BY(mutex_);
   absl::Status journal_failure_ GUARDED_BY(mutex_);
   absl::Status store_failure_ GUARDED_BY(mutex_);
   // What RocksDB's threads met; the applier makes it store_failure_.

@@ -6,6 +6,8 @@
 
 #include <atomic>
 #include <fstream>
+#include <future>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
@@ -323,6 +325,41 @@ TEST_F(ShardTest, AStoreThatCannotWriteMakesTheShardReadOnlyUntilItCan) {
   const std::vector<std::string> documents = DocumentsOf(*shard, collection_);
   EXPECT_EQ(documents.size(), accepted + 1);
   EXPECT_TRUE(documents.back() == "last");
+}
+
+TEST_F(ShardTest, WhatWasTrimmedIsErasedFromAllFiles) {
+  const std::string small = "a text that goes into a table";
+  const std::string large = "and one that goes into a blob file" + std::string(9'000, '.');
+  const std::string kept = "what is kept";
+  const auto in_files = [&](const std::string& text) {
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_.path())) {
+      if (!entry.is_regular_file()) continue;
+      std::ifstream file(entry.path(), std::ios::binary);
+      const std::string bytes(std::istreambuf_iterator<char>(file), {});
+      if (bytes.find(text) != std::string::npos) return true;
+    }
+    return false;
+  };
+  const auto shard = OpenShard(SmallShard(folder_.path()));
+  ASSERT_TRUE(shard->ProposeAndWait(OpenLogOf(collection_, {}, /*log_only=*/true)).ok());
+  MustPush(*shard, PushOf(collection_, NewRequestId(), {Record("a", small), Record("b", "b")}));
+  MustPush(*shard, PushOf(collection_, NewRequestId(), {Record("c", large)}));
+  MustPush(*shard, PushOf(collection_, NewRequestId(), {Record("d", kept)}));
+  ASSERT_TRUE(shard->store().db()->Flush(rocksdb::FlushOptions()).ok());
+  pb::Command trim;
+  trim.mutable_trim()->set_collection_id(std::string(collection_.view()));
+  trim.mutable_trim()->set_up_to_seq_id(3);
+  ASSERT_TRUE(shard->ProposeAndWait(Command(trim)).ok());
+  EXPECT_TRUE(in_files(small));
+  EXPECT_TRUE(in_files(large));
+
+  std::promise<bool> erased;
+  shard->Erase([&](bool ok) { erased.set_value(ok); });
+  ASSERT_TRUE(erased.get_future().get());
+  // The writer lets the journal's files go when it hears of the flush.
+  while (in_files(small) || in_files(large)) std::this_thread::yield();
+  EXPECT_TRUE(in_files(kept));
+  EXPECT_THAT(DocumentsOf(*shard, collection_), testing::ElementsAre(kept));
 }
 
 // Invariant 1: what is durable and was not applied when the shard stopped is applied at the next

@@ -47,10 +47,10 @@ void SpaceCollector::Start(rocksdb::DB* db) {
 }
 
 void SpaceCollector::Stop() {
-  canceled_.store(true);
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
+    canceled_.store(true);
     wakes_.notify_one();
   }
   if (thread_.joinable()) thread_.join();
@@ -73,6 +73,12 @@ void SpaceCollector::Compacted() {
   Wake();
 }
 
+void SpaceCollector::Erase(absl::AnyInvocable<void(bool)> done) {
+  const MutexLock lock(mutex_);
+  erased_ = std::move(done);
+  Wake();
+}
+
 void SpaceCollector::Wake() {
   woken_ = true;
   wakes_.notify_one();
@@ -82,6 +88,7 @@ void SpaceCollector::Run(rocksdb::DB* db) {
   for (;;) {
     bool flush = false;
     uint64_t droppable = 0;
+    absl::AnyInvocable<void(bool)> erased;
     {
       const MutexLock lock(mutex_);
       wakes_.wait(mutex_, [this]() REQUIRES(mutex_) { return woken_ || stopping_; });
@@ -92,7 +99,13 @@ void SpaceCollector::Run(rocksdb::DB* db) {
         });
       }
       if (stopping_) return;
+      canceled_.store(false);
       droppable = droppable_;
+      erased = std::exchange(erased_, nullptr);
+    }
+    if (erased) {
+      erased(db->Flush(rocksdb::FlushOptions()).ok() && Compact(db, /*blobs=*/true, &canceled_));
+      continue;
     }
     if (flush) {
       // Its end is told to Flushed.

@@ -9,6 +9,8 @@
 // - tables and blob files, where more than a third of the blob files' bytes is dead: this rewrites
 //   the live values among them, two bytes at most for each that comes back.
 //
+// And, asked to erase, everything: then no file holds what was trimmed before.
+//
 // One thread; all but Start and Stop may be called from any. What fails is tried again when it is
 // next woken.
 #pragma once
@@ -19,6 +21,7 @@
 #include <cstdint>
 #include <thread>
 
+#include "absl/functional/any_invocable.h"
 #include "common/base/mutex.h"
 
 namespace sluice::log {
@@ -32,6 +35,8 @@ class SpaceCollector {
   void Start(rocksdb::DB* db);
   // Cancels what is under way.
   void Stop();
+  // The same, for now: a compaction ends soon, and is tried again when this is next woken.
+  void Interrupt() { canceled_.store(true); }
 
   // None of these blocks, or does anything before Start and after Stop.
 
@@ -41,6 +46,9 @@ class SpaceCollector {
   void Flushed();
   // There may be more dead bytes in blob files than before.
   void Compacted();
+  // Persists what was written, and rewrites all files. `done` is told whether that succeeded; not
+  // if this ends before.
+  void Erase(absl::AnyInvocable<void(bool)> done);
 
  private:
   void Run(rocksdb::DB* db);
@@ -53,6 +61,7 @@ class SpaceCollector {
   // and persisted.
   uint64_t trimmed_ GUARDED_BY(mutex_) = 0;
   uint64_t droppable_ GUARDED_BY(mutex_) = 0;
+  absl::AnyInvocable<void(bool)> erased_ GUARDED_BY(mutex_);
   bool woken_ GUARDED_BY(mutex_) = false;
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::thread thread_;

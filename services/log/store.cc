@@ -16,6 +16,7 @@
 #include "services/log/command.pb.h"
 #include "services/log/keys.h"
 #include "services/log/store_env.h"
+#include "services/log/store_files.h"
 
 namespace sluice::log {
 namespace {
@@ -156,7 +157,10 @@ class Store::Listener : public rocksdb::EventListener {
   }
   void OnBackgroundError(rocksdb::BackgroundErrorReason reason, rocksdb::Status* error) override {
     // RocksDB tries a compaction that met an I/O error again; it holds nobody up.
-    if (reason == rocksdb::BackgroundErrorReason::kCompaction && error->IsIOError()) return;
+    if (reason == rocksdb::BackgroundErrorReason::kCompaction &&
+        error->severity() < rocksdb::Status::Severity::kHardError) {
+      return;
+    }
     store_->env_->HoldFlushes(IsFlushes(reason));
     store_->on_failed_(FromRocks(*error, store_->folder_.string()));
   }
@@ -223,8 +227,7 @@ rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
   db.use_direct_io_for_flush_and_compaction = true;
   db.compaction_readahead_size = 2 << 20;
   db.bytes_per_sync = 1 << 20;
-  db.keep_log_file_num = 4;
-  db.max_log_file_size = 4 << 20;
+  db.info_log = std::make_shared<NoLog>();
   db.skip_stats_update_on_db_open = true;
   // Shard::Stop flushes; a store that cannot be written must not hold up its closing.
   db.avoid_flush_during_shutdown = true;
@@ -278,7 +281,6 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
 absl::StatusOr<std::unique_ptr<Store>> Store::OpenToRead(StoreOptions options) {
   std::unique_ptr<Store> store(new Store);
   rocksdb::Options db = store->MakeOptions(options);
-  db.info_log = std::make_shared<NoLog>();
   rocksdb::DB* raw = nullptr;
   SLUICE_RETURN_IF_ERROR(FromRocks(rocksdb::DB::OpenForReadOnly(db, options.folder.string(), &raw),
                                    absl::StrCat("opening ", options.folder.string())));
@@ -299,13 +301,15 @@ absl::Status Store::Write(rocksdb::WriteBatch* batch) {
 }
 
 absl::Status Store::Recover() {
+  // So that a long compaction is not waited for.
+  space_.Interrupt();
   env_->AwaitQuiet();
   std::future<rocksdb::Status> resumed =
       std::async(std::launch::async, [this] { return db_->Resume(); });
   const auto last = std::chrono::steady_clock::now() + kResumeWithin;
   while (resumed.wait_for(kResumeBegins) != std::future_status::ready) {
     // It is at work, and waits for what was put aside.
-    env_->ReleaseFlushes();
+    env_->BeginFlushesAside();
     SLUICE_CHECK(std::chrono::steady_clock::now() < last);
   }
   SLUICE_RETURN_IF_ERROR(FromRocks(resumed.get(), folder_.string()));

@@ -138,6 +138,9 @@ class Store {
   absl::Status BeginFlush();
   // So many bytes of appends were trimmed by what was written: their space is to come back.
   void Trimmed(uint64_t bytes) { space_.Trimmed(bytes); }
+  // Persists what was written, and rewrites all files, so that none holds what was trimmed before.
+  // `done` is told whether that succeeded, on another thread; not if the store is closed before.
+  void Erase(absl::AnyInvocable<void(bool)> done) { space_.Erase(std::move(done)); }
   // Merges all files, which gives back the space of what was trimmed.
   absl::Status Compact();
 

@@ -1,5 +1,7 @@
 #include "services/log/store_env.h"
 
+#include <cstdint>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -25,6 +27,8 @@ class StoreEnv::JobGate {
     Priority priority;
     void* tag;
     void (*drop)(void* arg);
+    // It begins although flushes are held.
+    bool is_exempt = false;
 
     // Flushes, and deletions of files, are what RocksDB calls HIGH.
     bool is_flush() const { return priority == Priority::HIGH; }
@@ -41,26 +45,36 @@ class StoreEnv::JobGate {
   void Hold(bool from_flush) {
     const MutexLock lock(mutex_);
     held_ = !closed_;
-    if (from_flush) return;
-    ended_.wait(mutex_, [this]() REQUIRES(mutex_) { return flushes_ == 0 || closed_; });
+    if (!from_flush) AwaitEnd(flushes_);
   }
 
   void AwaitQuiet() {
     const MutexLock lock(mutex_);
-    ended_.wait(mutex_, [this]() REQUIRES(mutex_) { return flushes_ + others_ == 0 || closed_; });
+    AwaitEnd(flushes_);
+    AwaitEnd(others_);
     if (aside_.empty()) held_ = false;
   }
 
-  void Release(bool for_good) {
+  void BeginAside() {
     std::vector<std::unique_ptr<Job>> aside;
+    {
+      const MutexLock lock(mutex_);
+      aside.swap(aside_);
+    }
+    for (auto& job : aside) {
+      job->is_exempt = true;
+      Schedule(std::move(job));
+    }
+  }
+
+  void Release(bool for_good) {
     {
       const MutexLock lock(mutex_);
       held_ = false;
       closed_ = closed_ || for_good;
-      aside.swap(aside_);
       ended_.notify_all();
     }
-    for (auto& job : aside) Schedule(std::move(job));
+    BeginAside();
   }
 
  private:
@@ -68,13 +82,15 @@ class StoreEnv::JobGate {
     std::unique_ptr<Job> job(static_cast<Job*>(arg));
     const std::shared_ptr<JobGate> gate = job->gate;
     const bool is_flush = job->is_flush();
+    uint64_t number = 0;
     {
       const MutexLock lock(gate->mutex_);
-      if (is_flush && gate->held_) {
+      if (is_flush && gate->held_ && !job->is_exempt) {
         gate->aside_.push_back(std::move(job));
         return;
       }
-      ++(is_flush ? gate->flushes_ : gate->others_);
+      number = gate->next_number_++;
+      (is_flush ? gate->flushes_ : gate->others_).insert(number);
     }
     if (is_flush) {
       job->run(job->arg);
@@ -83,7 +99,7 @@ class StoreEnv::JobGate {
       job->run(job->arg);
     }
     const MutexLock lock(gate->mutex_);
-    --(is_flush ? gate->flushes_ : gate->others_);
+    (is_flush ? gate->flushes_ : gate->others_).erase(number);
     gate->ended_.notify_all();
   }
 
@@ -92,14 +108,21 @@ class StoreEnv::JobGate {
     if (job->drop != nullptr) job->drop(job->arg);
   }
 
+  // Of those at work now: one that is tried again and again is never seen to have none after it.
+  void AwaitEnd(const std::set<uint64_t>& running) REQUIRES(mutex_) {
+    const uint64_t next = next_number_;
+    ended_.wait(mutex_, [&] { return closed_ || running.empty() || *running.begin() >= next; });
+  }
+
   rocksdb::Env* const threads_;
   Mutex mutex_;
   CondVar ended_;
   bool held_ GUARDED_BY(mutex_) = false;
   bool closed_ GUARDED_BY(mutex_) = false;
-  // At work.
-  int flushes_ GUARDED_BY(mutex_) = 0;
-  int others_ GUARDED_BY(mutex_) = 0;
+  // Those at work, by number: they count up as they begin.
+  std::set<uint64_t> flushes_ GUARDED_BY(mutex_);
+  std::set<uint64_t> others_ GUARDED_BY(mutex_);
+  uint64_t next_number_ GUARDED_BY(mutex_) = 0;
   std::vector<std::unique_ptr<Job>> aside_ GUARDED_BY(mutex_);
 };
 
@@ -120,6 +143,8 @@ void StoreEnv::Schedule(void (*run)(void* arg), void* arg, Priority priority, vo
 void StoreEnv::HoldFlushes(bool from_flush) { gate_->Hold(from_flush); }
 
 void StoreEnv::AwaitQuiet() { gate_->AwaitQuiet(); }
+
+void StoreEnv::BeginFlushesAside() { gate_->BeginAside(); }
 
 void StoreEnv::ReleaseFlushes() { gate_->Release(/*for_good=*/false); }
 

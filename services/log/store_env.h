@@ -30,9 +30,11 @@ class StoreEnv : public rocksdb::EnvWrapper {
   // Called by a thread of RocksDB's before it takes note of an error that stops flushes. If it is
   // not a flush's own, those that began have ended when this returns.
   void HoldFlushes(bool from_flush);
-  // Returns once no job of the database is at work; from then on flushes begin again, if none was
-  // put aside.
+  // Returns once the jobs of the database that were at work have ended; from then on flushes begin
+  // again, if none was put aside.
   void AwaitQuiet();
+  // Those that were put aside begin, others that come do not: while Resume is at work.
+  void BeginFlushesAside();
   void ReleaseFlushes();
   // For good. Before the database is closed, which waits for what was put aside.
   void NeverHoldAgain();

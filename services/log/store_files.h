@@ -46,7 +46,8 @@ class StoreFiles : public rocksdb::FileSystemWrapper {
                                rocksdb::IODebugContext* debug) override;
 };
 
-// RocksDB writes a log of its own beside each database that it opens; not with this one.
+// RocksDB writes a log of its own beside each database that it opens; not with this one. (Where the
+// disk is full, Debian's RocksDB ends the process when it writes the next line of it.)
 class NoLog : public rocksdb::Logger {
  public:
   using Logger::Logv;

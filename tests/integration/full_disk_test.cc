@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/mount.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -14,6 +15,7 @@
 
 #include "common/client/client.h"
 #include "common/errors/errors.h"
+#include "common/server/fetch_for_test.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_folder.h"
 
@@ -70,6 +72,10 @@ class FullDiskTest : public ::testing::Test {
     stub_ = v1::LogService::NewStub(channel_);
   }
 
+  static std::string DocumentOf(const std::string& id) {
+    return id + std::string(kDocumentBytes, static_cast<char>('a' + id.back() % 26));
+  }
+
   // One attempt.
   absl::Status Push() {
     v1::PushLogsRequest request;
@@ -78,7 +84,7 @@ class FullDiskTest : public ::testing::Test {
     const std::string id = std::to_string(next_id_++);
     record.set_id(id);
     record.set_operation(v1::OPERATION_UPSERT);
-    record.set_document(id + std::string(kDocumentBytes, 'x'));
+    record.set_document(DocumentOf(id));
     grpc::ClientContext context;
     // What is in the journal when the store cannot write is answered once it can.
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(5));
@@ -87,6 +93,39 @@ class FullDiskTest : public ::testing::Test {
     if (pushed.ok()) acknowledged_.push_back(id);
     if (!pushed.ok() && OutcomeOf(pushed) != Outcome::kNotIn) unknown_.push_back(id);
     return pushed;
+  }
+
+  // Pushes until the disk is full, which the log says.
+  void Fill() {
+    absl::Status refused;
+    for (int i = 0; i < 2'000 && refused.ok(); ++i) refused = Push();
+    ASSERT_FALSE(refused.ok()) << "the disk is larger than that";
+    // The one that met the full disk may be in.
+    if (OutcomeOf(refused) != Outcome::kNotIn) refused = Push();
+    EXPECT_EQ(ReasonOf(refused), Reason::READ_ONLY) << refused;
+    EXPECT_EQ(OutcomeOf(refused), Outcome::kNotIn);
+    EXPECT_TRUE(RetryAfter(refused));
+  }
+
+  void MakeRoomAndAwaitWrites() {
+    std::filesystem::remove(filler());
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    absl::Status pushed = Push();
+    while (!pushed.ok() && std::chrono::steady_clock::now() < until) pushed = Push();
+    EXPECT_TRUE(pushed.ok()) << pushed;
+  }
+
+  int StatusOf(const std::string& path) {
+    return server::Fetch(log_->http_address(), "GET", path).status;
+  }
+  // The gauge is set once a second.
+  bool AwaitGauge(const std::string& line) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (server::Fetch(log_->http_address(), "GET", "/metrics").body.find("\n" + line + "\n") ==
+           std::string::npos) {
+      if (std::chrono::steady_clock::now() > until) return false;
+    }
+    return true;
   }
 
   // Invariants 1 and 2: what was acknowledged is there, in order; nothing that was refused is.
@@ -101,7 +140,7 @@ class FullDiskTest : public ::testing::Test {
       ASSERT_TRUE(pulled.ok()) << pulled.status();
       for (const v1::Append& append : pulled->appends()) {
         for (const v1::OperationRecord& record : append.records()) {
-          EXPECT_EQ(record.document().size(), record.id().size() + kDocumentBytes);
+          EXPECT_TRUE(record.document() == DocumentOf(record.id())) << record.id();
           ids.push_back(record.id());
         }
       }
@@ -125,23 +164,25 @@ class FullDiskTest : public ::testing::Test {
 };
 
 TEST_F(FullDiskTest, ALogOnAFullDiskIsReadStartsAgainAndGoesOnOnceThereIsRoom) {  // 1, 9 and 10
-  absl::Status refused;
-  for (int i = 0; i < 2'000 && refused.ok(); ++i) refused = Push();
-  ASSERT_FALSE(refused.ok()) << "the disk is larger than that";
-  // The one that met the full disk may be in.
-  if (OutcomeOf(refused) != Outcome::kNotIn) refused = Push();
-  EXPECT_EQ(ReasonOf(refused), Reason::READ_ONLY) << refused;
-  EXPECT_EQ(OutcomeOf(refused), Outcome::kNotIn);
-  EXPECT_TRUE(RetryAfter(refused));
+  ASSERT_NO_FATAL_FAILURE(Fill());
   ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
   log_->Kill();
   ASSERT_NO_FATAL_FAILURE(StartLog());
   ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
-  std::filesystem::remove(filler());
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
-  absl::Status pushed = Push();
-  while (!pushed.ok() && std::chrono::steady_clock::now() < until) pushed = Push();
-  EXPECT_TRUE(pushed.ok()) << pushed;
+  MakeRoomAndAwaitWrites();
+  ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
+}
+
+TEST_F(FullDiskTest, ItIsAliveAndNotReadyMeanwhileAndTheSameProcessGoesOn) {  // 1, 9 and 10
+  EXPECT_EQ(StatusOf("/readyz"), 200);
+  ASSERT_NO_FATAL_FAILURE(Fill());
+  EXPECT_EQ(StatusOf("/readyz"), 503);
+  EXPECT_EQ(StatusOf("/livez"), 200);
+  EXPECT_TRUE(AwaitGauge("sluice_log_read_only_shards 1"));
+  MakeRoomAndAwaitWrites();
+  EXPECT_EQ(StatusOf("/readyz"), 200);
+  EXPECT_EQ(StatusOf("/livez"), 200);
+  EXPECT_TRUE(AwaitGauge("sluice_log_read_only_shards 0"));
   ASSERT_NO_FATAL_FAILURE(ExpectWhatWasAcknowledged());
 }
 

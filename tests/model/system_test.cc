@@ -18,8 +18,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/client/client.h"
 #include "common/errors/errors.h"
-#include "tests/model/timeline.h"
 #include "tests/model/model.h"
+#include "tests/model/timeline.h"
 #include "tests/model/workload.h"
 #include "tests/support/cluster.h"
 

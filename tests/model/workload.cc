@@ -256,14 +256,14 @@ absl::Status Workload::Scan(Target& target) {
     first = std::min(first, as_of);
     last = std::max(last, as_of);
     target.timeline.Saw(as_of, Label(request),
-                       [rows = response->rows(), embedded = promise.embedded](const Model& model) {
-                         for (const v1::Row& row : rows) {
-                           if (std::string difference = model.Check(row, embedded);
-                               !difference.empty())
-                             return difference;
-                         }
-                         return std::string();
-                       });
+                        [rows = response->rows(), embedded = promise.embedded](const Model& model) {
+                          for (const v1::Row& row : rows) {
+                            if (std::string difference = model.Check(row, embedded);
+                                !difference.empty())
+                              return difference;
+                          }
+                          return std::string();
+                        });
     request.set_page_token(response->next_page_token());
   } while (!request.page_token().empty());
   target.timeline.Saw(last, Label(request), [seen, first, last](const Model& model) {
@@ -280,11 +280,12 @@ absl::Status Workload::Count(Target& target) {
   const absl::StatusOr<v1::CountResponse> response = frontend_.Count(request);
   if (!response.ok()) return Annotate(response.status(), Label(request));
   target.timeline.Saw(SeqId(response->as_of_seq_id()), Label(request),
-                     [count = response->count()](const Model& model) {
-                       return count == model.rows().size()
-                                  ? ""
-                                  : absl::StrCat("Count is ", count, ", not ", model.rows().size());
-                     });
+                      [count = response->count()](const Model& model) {
+                        return count == model.rows().size()
+                                   ? ""
+                                   : absl::StrCat("Count is ", count, ", not ",
+                                                  model.rows().size());
+                      });
   return CheckAsOf(promise, response->as_of_seq_id());
 }
 

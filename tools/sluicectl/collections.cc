@@ -31,6 +31,9 @@ std::string SettingsText(const v1::Collection& c) {
       retention.max_bytes()   ? Bytes(retention.max_bytes())
       : c.schema().log_only() ? "any bytes"
                               : "as the log's");
+  if (settings.erase_within_ms() != 0) {
+    absl::StrAppend(&text, ", erased within ", settings.erase_within_ms(), " ms");
+  }
   return text;
 }
 
@@ -43,6 +46,7 @@ void SetSettings(const SettingsArguments& arguments, v1::CollectionSettings* set
       arguments.max_backlog_bytes.value_or(settings->max_backlog_bytes()));
   retention.set_max_age_ms(arguments.retain_ms.value_or(retention.max_age_ms()));
   retention.set_max_bytes(arguments.retain_bytes.value_or(retention.max_bytes()));
+  settings->set_erase_within_ms(arguments.erase_within_ms.value_or(settings->erase_within_ms()));
 }
 
 std::string Description(const v1::Collection& c, const v1::DescribeLogResponse& log) {

@@ -19,6 +19,7 @@ struct SettingsArguments {
   std::optional<uint64_t> max_age_ms;
   std::optional<uint64_t> max_backlog_bytes;
   std::optional<uint64_t> retain_ms;
+  std::optional<uint64_t> erase_within_ms;
   std::optional<uint64_t> retain_bytes;
 };
 struct CreateArguments {

@@ -120,7 +120,8 @@ Json CollectionJson(const v1::Collection& c) {
             {"max_backlog_bytes", c.settings().max_backlog_bytes()},
             {"retention",
              {{"max_age_ms", c.settings().retention().max_age_ms()},
-              {"max_bytes", c.settings().retention().max_bytes()}}}}},
+              {"max_bytes", c.settings().retention().max_bytes()}}},
+            {"erase_within_ms", c.settings().erase_within_ms()}}},
           {"version", c.version()}};
 }
 

@@ -200,6 +200,9 @@ class CommandLine {
                         "Trim what all cursors have passed at this age (0: the default)");
     command->add_option("--retain-bytes", settings->retain_bytes,
                         "Or where it is more than so many bytes (0: the default)");
+    command->add_option("--erase-within-ms", settings->erase_within_ms,
+                        "Have what is deleted or replaced gone from all files so soon (0: any "
+                        "time)");
   }
 
   void AddMissing() {
