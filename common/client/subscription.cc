@@ -45,7 +45,7 @@ class Stream final : private grpc::ClientReadReactor<v1::SubscribeResponse> {
     }
     if (holds) RemoveHold();
     MutexLock lock(mutex_);
-    changed_.wait(mutex_, [this] { return done_; });
+    changed_.wait(mutex_, [this]() REQUIRES(mutex_) { return done_; });
   }
 
   enum class Got { kMessage, kEnd, kNothing };
@@ -54,7 +54,8 @@ class Stream final : private grpc::ClientReadReactor<v1::SubscribeResponse> {
   Got Read(milliseconds patience, v1::SubscribeResponse* message) {
     {
       MutexLock lock(mutex_);
-      if (!changed_.wait_for(mutex_, patience, [this] { return full_ || done_; })) {
+      if (!changed_.wait_for(mutex_, patience,
+                             [this]() REQUIRES(mutex_) { return full_ || done_; })) {
         return Got::kNothing;
       }
       if (!full_) return Got::kEnd;
@@ -173,7 +174,7 @@ struct Subscription::State {
   void BackOff(const absl::Status& error) {
     const milliseconds wait = BackoffAfter(options, error, ++failures, RandomShare());
     MutexLock lock(mutex);
-    changed.wait_for(mutex, wait, [this] { return cancelled; });
+    changed.wait_for(mutex, wait, [this]() REQUIRES(mutex) { return cancelled; });
   }
 
   // Why the stream gave no message.

@@ -375,7 +375,9 @@ void Shard::AwaitRoom() {
   CutJournal();
   while (!reserve_.Hold()) {
     const MutexLock lock(mutex_);
-    if (writer_wakes_.wait_for(mutex_, options_.probe_every, [this] { return stopping_; })) return;
+    if (writer_wakes_.wait_for(mutex_, options_.probe_every,
+                               [this]() REQUIRES(mutex_) { return stopping_; }))
+      return;
   }
   SetFailure(&journal_failure_, absl::OkStatus());
 }
@@ -396,7 +398,8 @@ bool Shard::AwaitJournal() {
                               Outcome::kNotIn));
   while (!journal_->Reopen().ok()) {
     const MutexLock lock(mutex_);
-    if (writer_wakes_.wait_for(mutex_, options_.probe_every, [this] { return stopping_; })) {
+    if (writer_wakes_.wait_for(mutex_, options_.probe_every,
+                               [this]() REQUIRES(mutex_) { return stopping_; })) {
       return false;
     }
   }
@@ -486,7 +489,8 @@ bool Shard::AwaitStore(const absl::Status& error) {
   while (!recovered) {
     {
       const MutexLock lock(mutex_);
-      if (applier_wakes_.wait_for(mutex_, options_.probe_every, [this] { return stopping_; })) {
+      if (applier_wakes_.wait_for(mutex_, options_.probe_every,
+                                  [this]() REQUIRES(mutex_) { return stopping_; })) {
         return false;
       }
     }

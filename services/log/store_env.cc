@@ -111,7 +111,9 @@ class StoreEnv::JobGate {
   // Of those at work now: one that is tried again and again is never seen to have none after it.
   void AwaitEnd(const std::set<uint64_t>& running) REQUIRES(mutex_) {
     const uint64_t next = next_number_;
-    ended_.wait(mutex_, [&] { return closed_ || running.empty() || *running.begin() >= next; });
+    ended_.wait(mutex_, [&]() REQUIRES(mutex_) {
+      return closed_ || running.empty() || *running.begin() >= next;
+    });
   }
 
   rocksdb::Env* const threads_;

@@ -49,7 +49,7 @@ void Streams::BeginDrain() {
 
 void Streams::AwaitEnd(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mutex_);
-  changed_.wait_until(mutex_, deadline, [this] { return streams_.empty(); });
+  changed_.wait_until(mutex_, deadline, [this]() REQUIRES(mutex_) { return streams_.empty(); });
 }
 
 size_t Streams::MessageBytes() const {

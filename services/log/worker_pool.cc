@@ -50,7 +50,8 @@ void WorkerPool::RunAll(std::vector<Task> tasks) {
 
 void WorkerPool::AwaitIdle(std::chrono::steady_clock::time_point deadline) {
   MutexLock lock(mutex_);
-  idle_.wait_until(mutex_, deadline, [this] { return queue_.empty() && running_ == 0; });
+  idle_.wait_until(mutex_, deadline,
+                   [this]() REQUIRES(mutex_) { return queue_.empty() && running_ == 0; });
 }
 
 void WorkerPool::Stop() {
@@ -67,7 +68,7 @@ void WorkerPool::Work() {
     Task task;
     {
       MutexLock lock(mutex_);
-      wakes_.wait(mutex_, [this] { return stopped_ || !queue_.empty(); });
+      wakes_.wait(mutex_, [this]() REQUIRES(mutex_) { return stopped_ || !queue_.empty(); });
       if (queue_.empty()) return;
       task = std::move(queue_.front());
       queue_.pop_front();

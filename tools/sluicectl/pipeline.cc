@@ -34,14 +34,15 @@ Pipeline::Pipeline(Send send, size_t most_under_way)
 bool Pipeline::MayGo(const std::vector<uint64_t>& ids) const {
   if (failure_) return true;
   return under_way_ < most_under_way_ &&
-         std::none_of(ids.begin(), ids.end(), [this](uint64_t id) { return ids_.contains(id); });
+         std::none_of(ids.begin(), ids.end(),
+                      [this](uint64_t id) REQUIRES(mutex_) { return ids_.contains(id); });
 }
 
 bool Pipeline::Push(Batch batch) {
   auto ids = IdsOf(batch.request);
   {
     MutexLock lock(mutex_);
-    changed_.wait(mutex_, [&] { return MayGo(ids); });
+    changed_.wait(mutex_, [&]() REQUIRES(mutex_) { return MayGo(ids); });
     if (failure_) return false;
     ++under_way_;
     ids_.insert(ids.begin(), ids.end());
@@ -81,7 +82,7 @@ void Pipeline::Answered(const std::vector<uint64_t>& ids, const std::vector<uint
 
 std::optional<Failure> Pipeline::Finish() {
   MutexLock lock(mutex_);
-  changed_.wait(mutex_, [this] { return under_way_ == 0; });
+  changed_.wait(mutex_, [this]() REQUIRES(mutex_) { return under_way_ == 0; });
   return failure_;
 }
 
