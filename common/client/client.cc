@@ -81,7 +81,7 @@ std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
 
 // LogService
 
-Log::Log(std::shared_ptr<grpc::Channel> channel, Options options)
+Log::Log(const std::shared_ptr<grpc::Channel>& channel, Options options)
     : stub_(v1::LogService::NewStub(channel)), options_(options) {}
 
 absl::StatusOr<v1::PushLogsResponse> Log::Push(v1::PushLogsRequest request) {
@@ -182,7 +182,7 @@ absl::Status Log::ReadView(const v1::ReadViewRequest& request,
     const grpc::Status status = reader->Finish();
     if (!refused.ok()) return refused;
     if (status.ok()) return check.Complete();
-    const absl::Status error = FromGrpc(status, context);
+    absl::Status error = FromGrpc(status, context);
     if (check.begun()) return error;
     const auto wait = WaitBeforeRetry(options_, error, failures, LeftUntil(give_up), RandomShare());
     if (!wait)
@@ -193,7 +193,7 @@ absl::Status Log::ReadView(const v1::ReadViewRequest& request,
 
 // CatalogService
 
-Catalog::Catalog(std::shared_ptr<grpc::Channel> channel, Options options)
+Catalog::Catalog(const std::shared_ptr<grpc::Channel>& channel, Options options)
     : stub_(v1::CatalogService::NewStub(channel)), options_(options) {}
 
 absl::StatusOr<v1::CreateCollectionResponse> Catalog::Create(v1::CreateCollectionRequest request) {
@@ -242,7 +242,7 @@ absl::StatusOr<v1::Collection> Catalog::Delete(const v1::CollectionRef& ref) {
 
 // CompactionService
 
-Compaction::Compaction(std::shared_ptr<grpc::Channel> channel, Options options)
+Compaction::Compaction(const std::shared_ptr<grpc::Channel>& channel, Options options)
     : stub_(v1::CompactionService::NewStub(channel)), options_(options) {}
 
 absl::StatusOr<v1::ClaimResponse> Compaction::Claim(const v1::ClaimRequest& request) {
@@ -299,7 +299,7 @@ absl::Status Compaction::CollectGarbage(const v1::CollectGarbageRequest& request
 
 // FrontendService
 
-Admin::Admin(std::shared_ptr<grpc::Channel> channel, Options options)
+Admin::Admin(const std::shared_ptr<grpc::Channel>& channel, Options options)
     : stub_(v1::AdminService::NewStub(std::move(channel))), options_(options) {}
 
 absl::StatusOr<v1::ClockReading> Admin::ReadClock() {
@@ -312,7 +312,7 @@ absl::StatusOr<v1::ClockReading> Admin::CorrectClock() {
               v1::CorrectClockRequest());
 }
 
-Frontend::Frontend(std::shared_ptr<grpc::Channel> channel, Options options)
+Frontend::Frontend(const std::shared_ptr<grpc::Channel>& channel, Options options)
     : stub_(v1::FrontendService::NewStub(channel)), options_(options) {}
 
 absl::StatusOr<v1::WriteResponse> Frontend::Add(v1::WriteRequest request) {

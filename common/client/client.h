@@ -107,7 +107,7 @@ class PushStream {
 // LogService.
 class Log {
  public:
-  explicit Log(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  explicit Log(const std::shared_ptr<grpc::Channel>& channel, Options options = {});
 
   // Sets request_id if it is empty.
   absl::StatusOr<v1::PushLogsResponse> Push(v1::PushLogsRequest request);
@@ -145,7 +145,7 @@ class Log {
 // not mistaken for another call.
 class Catalog {
  public:
-  explicit Catalog(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  explicit Catalog(const std::shared_ptr<grpc::Channel>& channel, Options options = {});
   absl::StatusOr<v1::CreateCollectionResponse> Create(v1::CreateCollectionRequest request);
   absl::StatusOr<v1::Collection> Get(const v1::CollectionRef& ref);
   absl::StatusOr<v1::ListCollectionsResponse> List(const v1::ListCollectionsRequest& request);
@@ -160,7 +160,7 @@ class Catalog {
 // CompactionService. The deadlines of Claim are extended by its wait_ms.
 class Compaction {
  public:
-  explicit Compaction(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  explicit Compaction(const std::shared_ptr<grpc::Channel>& channel, Options options = {});
   absl::StatusOr<v1::ClaimResponse> Claim(const v1::ClaimRequest& request);
   absl::StatusOr<v1::RenewResponse> Renew(const v1::RenewRequest& request);
   absl::StatusOr<v1::CommitResponse> Commit(const v1::CommitRequest& request);
@@ -180,7 +180,7 @@ class Compaction {
 // AdminService: what an operator asks of a log.
 class Admin {
  public:
-  explicit Admin(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  explicit Admin(const std::shared_ptr<grpc::Channel>& channel, Options options = {});
   absl::StatusOr<v1::ClockReading> ReadClock();
   absl::StatusOr<v1::ClockReading> CorrectClock();
 
@@ -192,7 +192,7 @@ class Admin {
 // FrontendService. Writes set request_id if it is empty.
 class Frontend {
  public:
-  explicit Frontend(std::shared_ptr<grpc::Channel> channel, Options options = {});
+  explicit Frontend(const std::shared_ptr<grpc::Channel>& channel, Options options = {});
   absl::StatusOr<v1::WriteResponse> Add(v1::WriteRequest request);
   absl::StatusOr<v1::WriteResponse> Update(v1::WriteRequest request);
   absl::StatusOr<v1::WriteResponse> Upsert(v1::WriteRequest request);

@@ -17,7 +17,6 @@ namespace sluice::client {
 namespace {
 
 using std::chrono::milliseconds;
-using std::chrono::steady_clock;
 
 constexpr milliseconds kDefaultHeartbeat(5'000);
 

@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace sluice::embed {
@@ -90,7 +91,7 @@ class Client {
   virtual void Describe(std::chrono::milliseconds deadline,
                         std::function<void(std::optional<Failure>, ServerLimits)> done) {
     (void)deadline;
-    done(std::nullopt, {});
+    std::move(done)(std::nullopt, {});
   }
 };
 

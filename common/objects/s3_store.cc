@@ -315,7 +315,7 @@ absl::Status S3Store::Delete(std::string_view name) const {
   const S3Request request{.method = "DELETE", .key = KeyOf(name)};
   const S3Answer answer = Send(request);
   if (!answer.ok()) {
-    const absl::Status error = ErrorOf(request, answer);
+    absl::Status error = ErrorOf(request, answer);
     if (!absl::IsNotFound(error)) return error;
   }
   cache_->Remove(name);

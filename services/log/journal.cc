@@ -164,7 +164,7 @@ absl::Status Journal::Fail(const absl::Status& cause, bool written) {
 
 absl::Status Journal::Reopen() {
   if (failure_.ok()) return absl::OkStatus();
-  const absl::Status started = StartFile(0);
+  absl::Status started = StartFile(0);
   if (started.ok()) failure_ = absl::OkStatus();
   return started;
 }
@@ -200,7 +200,7 @@ absl::Status Journal::Shed() {
   // That there is no room for a file does no harm by itself.
   SLUICE_ASSIGN_OR_RETURN(std::unique_ptr<File> next,
                           options_.files->Open(options_.folder / kNext, options_.file_bytes));
-  const absl::Status started = GoOnIn(std::move(next), options_.file_bytes);
+  absl::Status started = GoOnIn(std::move(next), options_.file_bytes);
   return started.ok() ? started : Fail(started, /*written=*/false);
 }
 

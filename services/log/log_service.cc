@@ -134,8 +134,9 @@ grpc::ServerUnaryReactor* LogService::PullLogs(grpc::CallbackServerContext* cont
   return OnPool((*core)->reads, context,
                 [&shard = *(*core)->shard, request = std::move(request), response] {
                   absl::StatusOr<std::string> message = Pull(shard, request);
-                  if (message.ok()) *response = ToByteBuffer(*std::move(message));
-                  return message.status();
+                  if (!message.ok()) return message.status();
+                  *response = ToByteBuffer(*std::move(message));
+                  return absl::OkStatus();
                 });
 }
 

@@ -124,13 +124,13 @@ class PushStream final : public Reactor, public OpenStream {
     request_.Clear();
   }
 
-  void Answer(uint64_t number, grpc::ByteBuffer answer) {
+  void Answer(uint64_t number, const grpc::ByteBuffer& answer) {
     {
       const MutexLock lock(mutex_);
       if (finished_) return;
       held_bytes_ += answer.Length();
       streams_.Hold(answer.Length());
-      unanswered_[number - answered_].answer = std::move(answer);
+      unanswered_[number - answered_].answer = answer;
     }
     Advance();
   }

@@ -257,7 +257,7 @@ rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(
-    StoreOptions options, std::function<void(JournalPosition)> on_persisted,
+    const StoreOptions& options, std::function<void(JournalPosition)> on_persisted,
     std::function<void(const absl::Status&)> on_failed) {
   std::unique_ptr<Store> store(new Store);
   store->on_persisted_ = std::move(on_persisted);
@@ -278,7 +278,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   return store;
 }
 
-absl::StatusOr<std::unique_ptr<Store>> Store::OpenToRead(StoreOptions options) {
+absl::StatusOr<std::unique_ptr<Store>> Store::OpenToRead(const StoreOptions& options) {
   std::unique_ptr<Store> store(new Store);
   rocksdb::Options db = store->MakeOptions(options);
   rocksdb::DB* raw = nullptr;
@@ -364,6 +364,7 @@ std::vector<TableFile> Store::Tables() const {
   std::vector<rocksdb::LiveFileMetaData> files;
   db_->GetLiveFilesMetaData(&files);
   std::vector<TableFile> tables;
+  tables.reserve(files.size());
   for (const rocksdb::LiveFileMetaData& file : files) {
     tables.push_back({file.relative_filename, file.size});
   }

@@ -109,11 +109,11 @@ class Store {
   // Creates the folder if need be. Called on threads of RocksDB's: `on_persisted` after each flush,
   // `on_failed` when a flush has failed: from then on nothing is persisted until Recover succeeds.
   static absl::StatusOr<std::unique_ptr<Store>> Open(
-      StoreOptions options, std::function<void(JournalPosition)> on_persisted,
+      const StoreOptions& options, std::function<void(JournalPosition)> on_persisted,
       std::function<void(const absl::Status&)> on_failed = [](const absl::Status&) {});
   // What a folder holds that no other process uses, to be read alone: nothing is written, not even
   // into the folder.
-  static absl::StatusOr<std::unique_ptr<Store>> OpenToRead(StoreOptions options);
+  static absl::StatusOr<std::unique_ptr<Store>> OpenToRead(const StoreOptions& options);
   ~Store();
 
   // The applied position as of the last flush; 0 if it was opened to read.

@@ -150,7 +150,7 @@ absl::Status VerifyRunning(const Store& store, const fs::path& folder, VerifyWor
     SLUICE_RETURN_IF_ERROR(CheckTable(folder, table.name, frame, in_use, work));
   }
 
-  const absl::Status journal_read = VerifyRunningJournal(store, folder, work);
+  absl::Status journal_read = VerifyRunningJournal(store, folder, work);
   if (absl::IsCancelled(journal_read)) return journal_read;
   if (!journal_read.ok()) {
     work.Find(NotVerified(absl::StrCat("the journal: ", journal_read.message()),

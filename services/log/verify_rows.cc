@@ -424,7 +424,7 @@ absl::Status VisitRows(const Snapshot& snapshot, std::string_view prefix,
       SLUICE_RETURN_IF_ERROR(visit(it.key(), it.value()));
       next = std::string(it.key()) + '\0';
     }
-    const absl::Status ended = it.status();
+    absl::Status ended = it.status();
     if (!IsDamage(ended)) return ended;
     const std::string from = next;
     const auto readable = NextReadable(it, from, prefix.size());

@@ -55,7 +55,7 @@ v1::VerifyFinding ContradictionOf(std::string what) {
   return FindingOf(v1::VERIFY_SEVERITY_CONTRADICTION, std::move(what), kContradictionAdvice);
 }
 
-v1::VerifyFinding ContradictionOf(const CollectionId& collection, std::string what) {
+v1::VerifyFinding ContradictionOf(const CollectionId& collection, const std::string& what) {
   v1::VerifyFinding finding =
       ContradictionOf(absl::StrCat("collection ", collection.ToString(), ": ", what));
   finding.set_collection_id(collection.ToString());

@@ -77,7 +77,7 @@ inline bool IsDamage(const absl::Status& error) {
 // `error`: one of damage; the file is the one that it names, if it does.
 v1::VerifyFinding DamageOf(const absl::Status& error, std::string_view advice);
 v1::VerifyFinding ContradictionOf(std::string what);
-v1::VerifyFinding ContradictionOf(const CollectionId& collection, std::string what);
+v1::VerifyFinding ContradictionOf(const CollectionId& collection, const std::string& what);
 v1::VerifyFinding NotVerified(std::string what, std::string_view advice);
 
 // Of damage that only a backup mends.

@@ -71,6 +71,7 @@ std::string StateOf(const v1::BackupInfo& info) {
 
 std::string BackupTable(const std::vector<v1::BackupInfo>& backups) {
   std::vector<std::vector<std::string>> rows;
+  rows.reserve(backups.size());
   for (const v1::BackupInfo& info : backups) {
     rows.push_back({info.backup_id() ? absl::StrCat(info.backup_id()) : "-",
                     info.pin() ? absl::StrCat(info.pin()) : "-",

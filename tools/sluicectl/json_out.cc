@@ -126,7 +126,7 @@ Json CollectionJson(const v1::Collection& c) {
 }
 
 std::string CursorStateText(const v1::Cursor& cursor) {
-  const std::string state = Spelled(v1::CursorState_Name(cursor.state()), "CURSOR_STATE_");
+  std::string state = Spelled(v1::CursorState_Name(cursor.state()), "CURSOR_STATE_");
   if (cursor.state() != v1::CURSOR_STATE_LOST) return state;
   return state + " (" + Spelled(v1::CursorLoss_Name(cursor.loss()), "CURSOR_LOSS_") + ")";
 }

@@ -226,6 +226,7 @@ absl::StatusOr<Ended> RunApart(const VerifyArguments& arguments, const std::stri
                                     "--after-step",
                                     after_step};
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& word : words) argv.push_back(word.data());
   argv.push_back(nullptr);
   std::array<int, 2> out{};
