@@ -13,17 +13,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr Options kQuick{.attempt_deadline = milliseconds(5'000),
-                         .total_deadline = milliseconds(20'000),
-                         .first_backoff = milliseconds(1),
-                         .most_backoff = milliseconds(4)};
-
-v1::PushLogsRequest PushOf(const std::string& id) {
-  v1::PushLogsRequest request;
-  request.add_records()->set_id(id);
-  return request;
-}
-
 // Invariant 3: the log adds an append once, and it is the same append only because its name is.
 TEST(ClientTest, APushWhoseReplyIsLostIsRepeatedUnderTheSameNameAndAddsNothing) {
   MisbehavingServer server;

@@ -6,6 +6,7 @@
 #include <grpcpp/server_builder.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -19,6 +20,18 @@
 #include "common/errors/errors.h"
 
 namespace sluice::client {
+
+// Of a client that loses no time, and yet does not give up on a slow machine.
+inline constexpr Options kQuick{.attempt_deadline = std::chrono::milliseconds(10'000),
+                                .total_deadline = std::chrono::milliseconds(30'000),
+                                .first_backoff = std::chrono::milliseconds(1),
+                                .most_backoff = std::chrono::milliseconds(4)};
+
+inline v1::PushLogsRequest PushOf(const std::string& id) {
+  v1::PushLogsRequest request;
+  request.add_records()->set_id(id);
+  return request;
+}
 
 class MisbehavingServer : public v1::LogService::Service {
  public:

@@ -17,17 +17,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using End = MisbehavingServer::PushStreamEnd;
 
-constexpr Options kQuick{.attempt_deadline = milliseconds(10'000),
-                         .total_deadline = milliseconds(30'000),
-                         .first_backoff = milliseconds(1),
-                         .most_backoff = milliseconds(4)};
-
-v1::PushLogsRequest PushOf(const std::string& id) {
-  v1::PushLogsRequest request;
-  request.add_records()->set_id(id);
-  return request;
-}
-
 v1::PushStreamResponse Refused(const absl::Status& error) {
   v1::PushStreamResponse response;
   *response.mutable_error() = ToMessage(WithOutcome(error, Outcome::kNotIn));

@@ -12,11 +12,6 @@ namespace {
 using std::chrono::milliseconds;
 using Writer = MisbehavingServer::SubscribeWriter;
 
-constexpr Options kQuick{.attempt_deadline = milliseconds(5'000),
-                         .total_deadline = milliseconds(20'000),
-                         .first_backoff = milliseconds(1),
-                         .most_backoff = milliseconds(4)};
-
 void SendHeartbeat(Writer* writer, uint64_t tail, uint64_t trim = 0) {
   v1::SubscribeResponse message;
   message.mutable_heartbeat()->set_tail_seq_id(tail);
