@@ -126,13 +126,16 @@ absl::Status Housekeeping::ProposeRetention() {
 absl::Status Housekeeping::EraseWhatIsDue() {
   SLUICE_ASSIGN_OR_RETURN(const pb::ShardState state,
                           ReadShardState(Snapshot(core_.shard->store())));
-  const int64_t overdue_us =
-      state.erase_due_us() == 0 ? 0 : core_.shard->Now() - state.erase_due_us();
-  core_.metrics.SetEraseOverdue(overdue_us);
-  const bool is_due = state.erasing() || (state.erase_due_us() != 0 && overdue_us >= 0);
-  if (!is_due || Clock::now() < erase_not_before_) return absl::OkStatus();
+  // One that has begun is due until it has ended.
+  const bool is_due =
+      state.erasing() || (state.erase_due_us() != 0 && state.erase_due_us() <= core_.shard->Now());
+  const Clock::time_point now = Clock::now();
+  if (!is_due) erase_due_since_.reset();
+  if (is_due && !erase_due_since_) erase_due_since_ = now;
+  core_.metrics.SetEraseOverdue(is_due ? now - *erase_due_since_ : Clock::duration(0));
+  if (!is_due || now < erase_not_before_) return absl::OkStatus();
   if (under_way_->erasing.exchange(true)) return absl::OkStatus();
-  erase_not_before_ = Clock::now() + kBetweenErasures;
+  erase_not_before_ = now + kBetweenErasures;
   pb::Command begin;
   begin.mutable_begin_erasure();
   core_.shard->Propose(

@@ -8,6 +8,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <thread>
 
 #include "absl/status/status.h"
@@ -45,7 +47,9 @@ class Housekeeping {
   };
   const std::shared_ptr<UnderWay> under_way_ = std::make_shared<UnderWay>();
   std::atomic<std::chrono::steady_clock::time_point> last_turn_;
-  // The thread's.
+  // The thread's: since when an erasure has been due, as this process saw it; and when the next one
+  // may begin.
+  std::optional<std::chrono::steady_clock::time_point> erase_due_since_;
   std::chrono::steady_clock::time_point erase_not_before_;
   std::jthread thread_;
 };

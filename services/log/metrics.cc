@@ -247,8 +247,8 @@ void LogMetrics::SetShard(const Shard& shard, size_t waiting_claims) {
   clock_behind_.Set(static_cast<double>(clock.wall_us - clock.clock_us) / 1e6);
 }
 
-void LogMetrics::SetEraseOverdue(int64_t microseconds) {
-  erase_overdue_.Set(static_cast<double>(std::max<int64_t>(0, microseconds)) / 1e6);
+void LogMetrics::SetEraseOverdue(std::chrono::nanoseconds overdue) {
+  erase_overdue_.Set(std::chrono::duration<double>(overdue).count());
 }
 
 void LogMetrics::SetDedupe(uint64_t bytes) { dedupe_bytes_.Set(static_cast<double>(bytes)); }

@@ -65,8 +65,8 @@ class LogMetrics {
   void SetShard(const Shard& shard, size_t waiting_claims);
   // Bytes of the rows of request ids.
   void SetDedupe(uint64_t bytes);
-  // Less than 0: not due yet.
-  void SetEraseOverdue(int64_t microseconds);
+  // For how long an erasure has been due, and not ended.
+  void SetEraseOverdue(std::chrono::nanoseconds overdue);
   // Open streams, and what their messages hold.
   void SetStreams(size_t count, uint64_t held_bytes);
   void SetCursors(const CursorFigures& figures);

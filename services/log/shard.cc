@@ -376,8 +376,9 @@ void Shard::AwaitRoom() {
   while (!reserve_.Hold()) {
     const MutexLock lock(mutex_);
     if (writer_wakes_.wait_for(mutex_, options_.probe_every,
-                               [this]() REQUIRES(mutex_) { return stopping_; }))
+                               [this]() REQUIRES(mutex_) { return stopping_; })) {
       return;
+    }
   }
   SetFailure(&journal_failure_, absl::OkStatus());
 }

@@ -99,11 +99,11 @@ class Shard {
   // `done` is called once: on the applier thread when the command was applied, or on any thread,
   // perhaps before this returns, when it was not.
   void Propose(Command command, Callback done);
+  // The same, waiting. Not from a callback.
+  Result ProposeAndWait(Command command);
   // Erases what was trimmed by now from the files of store and journal. `done` is told whether that
   // succeeded, on some thread; not if the shard stops before. One at a time.
   void Erase(absl::AnyInvocable<void(bool)> done);
-  // The same, waiting. Not from a callback.
-  Result ProposeAndWait(Command command);
 
   // Refuses new proposals (DRAINING), answers those accepted, seals the journal and flushes the
   // store.
