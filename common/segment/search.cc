@@ -152,8 +152,7 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
   void AddRanges(uint32_t i) REQUIRES(mutex_) {
     const Segment& segment = *set_.segments_[i];
     const size_t entries = segment.entries().size();
-    const size_t step =
-        std::max<uint64_t>(1, sharing_.piece_bytes / (dimension_ * sizeof(float)));
+    const size_t step = std::max<uint64_t>(1, sharing_.piece_bytes / (dimension_ * sizeof(float)));
     for (size_t end = entries; end > 0;) {
       const size_t begin = (end - 1) / step * step;
       todo_.push_back({.segment = i, .begin = begin, .end = end});

@@ -92,6 +92,20 @@ std::optional<SegmentSet::Place> SegmentSet::Find(const IdHash& id) const {
   return std::nullopt;
 }
 
+bool SegmentSet::HasVector(Place place) const {
+  SLUICE_CHECK(place.segment < segments_.size());
+  return segments_[place.segment]->HasVector(place.row);
+}
+
+absl::StatusOr<Row> SegmentSet::ReadFields(Place place) const {
+  SLUICE_CHECK(place.segment < segments_.size());
+  return segments_[place.segment]->ReadFields(place.row);
+}
+
+bool SegmentSet::is_local() const {
+  return std::ranges::all_of(segments_, [](const auto& segment) { return segment->is_local(); });
+}
+
 absl::StatusOr<Row> SegmentSet::ReadRow(Place place) const {
   SLUICE_CHECK(place.segment < segments_.size());
   return segments_[place.segment]->ReadRow(place.row);

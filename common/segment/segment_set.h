@@ -49,13 +49,19 @@ class SegmentSet {
   std::span<const std::shared_ptr<const Segment>> segments() const { return segments_; }
   uint64_t live_count() const { return live_count_; }
   std::optional<Place> Find(const IdHash& id) const;
-  absl::StatusOr<Row> ReadRow(Place place) const;
-  std::span<const float> Vector(Place place) const;
-
   // Live ids after `after` (nullopt: from the first), in order of hash, until `visit` returns
   // false.
   void VisitLive(std::optional<IdHash> after,
                  absl::FunctionRef<bool(const IdHash&, Place)> visit) const;
+
+  bool HasVector(Place place) const;
+  // The row without its vector.
+  absl::StatusOr<Row> ReadFields(Place place) const;
+
+  // Whether all segments are local (segment.h). Only then what follows.
+  bool is_local() const;
+  absl::StatusOr<Row> ReadRow(Place place) const;
+  std::span<const float> Vector(Place place) const;
 
   // The `k` live rows nearest to `query`, nearest first, without those for which `skip` is true.
   // Exact in segments without a graph of this metric, and where few rows are live; else
