@@ -33,6 +33,11 @@ class FakeS3 {
     kSlowDown,
     kTooMany,
     kConflict,
+    kWrongKey,
+    kWrongSignature,
+    kExpired,
+    kDenied,
+    kSkewed,
     // Nothing is done, and the connection breaks.
     kBreak,
     // It is done, and then the connection breaks.
@@ -222,6 +227,21 @@ class FakeS3 {
           break;
         case Fault::kConflict:
           answer = Error(409, "ConditionalRequestConflict");
+          break;
+        case Fault::kWrongKey:
+          answer = Error(403, "InvalidAccessKeyId");
+          break;
+        case Fault::kWrongSignature:
+          answer = Error(403, "SignatureDoesNotMatch");
+          break;
+        case Fault::kExpired:
+          answer = Error(400, "ExpiredToken");
+          break;
+        case Fault::kDenied:
+          answer = Error(403, "AccessDenied");
+          break;
+        case Fault::kSkewed:
+          answer = Error(403, "RequestTimeTooSkewed");
           break;
         case Fault::kBreak:
         case Fault::kHang:
