@@ -8,8 +8,9 @@
 namespace sluice::frontend {
 namespace {
 
-// As many as the cache of objects downloads at once.
-constexpr size_t kThreads = 4;
+// One less than the cache of objects downloads at once, so that small segments do not wait for
+// large ones.
+constexpr size_t kThreads = 3;
 // Of opening a small segment: a thread that answers reads waits for it.
 constexpr std::chrono::seconds kOpenPatience{10};
 
