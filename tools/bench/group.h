@@ -41,6 +41,7 @@ inline void Progress(std::string_view group, std::string_view what) {
 }
 
 // The groups; README.md says what each measures.
+absl::StatusOr<Figures> BenchPush(const BenchOptions& options);
 absl::StatusOr<Figures> BenchCatchup(const BenchOptions& options);
 absl::StatusOr<Figures> BenchDelivery(const BenchOptions& options);
 absl::StatusOr<Figures> BenchMany(const BenchOptions& options);

@@ -15,8 +15,6 @@
 #include "nlohmann/json.hpp"
 #include "tools/bench/ceilings.h"
 #include "tools/bench/group.h"
-#include "tools/bench/push.h"
-#include "tools/bench/rocks_loop.h"
 #include "tools/bench/stream_ceiling.h"
 
 namespace {
@@ -24,36 +22,15 @@ namespace {
 using sluice::bench::BenchOptions;
 using sluice::bench::Figures;
 
-// About one push of 100 records.
-constexpr size_t kRocksValueBytes = 160 << 10;
-
-absl::StatusOr<Figures> BenchPush(const BenchOptions& options) {
-  SLUICE_ASSIGN_OR_RETURN(Figures figures,
-                          sluice::bench::BenchPush({.folder = options.folder,
-                                                    .rounds = options.rounds,
-                                                    .warm_up = options.warm_up,
-                                                    .measured = options.measured}));
-  sluice::bench::Progress("push", "a bare RocksDB loop, for information");
-  SLUICE_ASSIGN_OR_RETURN(
-      const Figures rocks,
-      sluice::bench::BestRocksBatches(options.folder, kRocksValueBytes, options.measured / 8));
-  figures["raw"] = {{"rounds", std::move(figures["raw"])}, {"rocksdb", rocks}};
-  return figures;
-}
-
 struct Group {
   const char* name;
   absl::StatusOr<Figures> (*run)(const BenchOptions&);
 };
 constexpr Group kGroups[] = {
-    {"push", BenchPush},
-    {"catchup", sluice::bench::BenchCatchup},
-    {"delivery", sluice::bench::BenchDelivery},
-    {"many", sluice::bench::BenchMany},
-    {"storm", sluice::bench::BenchStorm},
-    {"cold", sluice::bench::BenchCold},
-    {"replay", sluice::bench::BenchReplay},
-    {"soak", sluice::bench::BenchSoak},
+    {"push", sluice::bench::BenchPush},         {"catchup", sluice::bench::BenchCatchup},
+    {"delivery", sluice::bench::BenchDelivery}, {"many", sluice::bench::BenchMany},
+    {"storm", sluice::bench::BenchStorm},       {"cold", sluice::bench::BenchCold},
+    {"replay", sluice::bench::BenchReplay},     {"soak", sluice::bench::BenchSoak},
 };
 // It takes minutes: only where it is asked for.
 constexpr std::string_view kNotInAll = "soak";
