@@ -35,8 +35,10 @@ constexpr size_t kChunksAhead = 8;
 // Changes whose texts may still be with the embedder.
 struct Chunk {
   std::vector<Change> changes;
-  // Of `handed`, in the same order.
+  // Those without their vector: of the texts `handed` over, in the same order.
   std::vector<size_t> rows;
+  // Of their texts; none if vectors are not kept.
+  std::vector<TextKey> keys;
   std::unique_ptr<EmbedScheduler::Pending> handed;
 };
 
@@ -78,9 +80,14 @@ class CompactionJob {
                                                        const TemporaryFile& file);
   // Embeds what is new among the changes, or hands it to the embedder.
   Chunk HandOver(std::vector<Change> changes);
+  // Gives rows the vectors of texts that were embedded before; they are not among the chunk's any
+  // more, nor are their texts.
+  void Reuse(Chunk& chunk, std::vector<std::string>& texts);
   // Waits for the vectors.
   absl::Status TakeBack(Chunk& chunk);
   absl::Status TakeResults(Chunk& chunk, std::vector<Embedded> results);
+  // For texts that come again.
+  void Keep(const Chunk& chunk);
   // Notes the rows that were to be embedded as owed.
   void Owe(const Chunk& chunk, std::string_view words);
   // TEXT_REFUSED: so many of `texts` that the model is wrong.
@@ -287,9 +294,37 @@ Chunk CompactionJob::HandOver(std::vector<Change> changes) {
       work.texts.push_back(
           absl::StrCat(embedder.document_prefix(), *chunk.changes[row].row->document));
     }
+    if (at_.vectors != nullptr && !job_.claim.keep_nothing()) Reuse(chunk, work.texts);
     if (!away_ && !work.texts.empty()) chunk.handed = scheduler_->Submit(std::move(work));
   }
   return chunk;
+}
+
+void CompactionJob::Reuse(Chunk& chunk, std::vector<std::string>& texts) {
+  const v1::Embedder& embedder = job_.claim.schema().embedder();
+  std::vector<TextKey> keys;
+  keys.reserve(texts.size());
+  for (const std::string& text : texts) {
+    keys.push_back(KeyOfText(embedder.kind(), embedder.model(), dimension_, text));
+  }
+  std::vector<std::optional<std::vector<float>>> vectors = at_.vectors->Find(keys, dimension_);
+  size_t unknown = 0;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (vectors[i]) {
+      Row& row = *chunk.changes[chunk.rows[i]].row;
+      row.vector = *std::move(vectors[i]);
+      row.pending_embedding = false;
+      continue;
+    }
+    chunk.rows[unknown] = chunk.rows[i];
+    if (unknown != i) texts[unknown] = std::move(texts[i]);
+    keys[unknown++] = keys[i];
+  }
+  at_.metrics.reused.Increment(static_cast<double>(keys.size() - unknown));
+  chunk.rows.resize(unknown);
+  texts.resize(unknown);
+  keys.resize(unknown);
+  chunk.keys = std::move(keys);
 }
 
 absl::Status CompactionJob::TakeBack(Chunk& chunk) {
@@ -329,8 +364,18 @@ absl::Status CompactionJob::TakeResults(Chunk& chunk, std::vector<Embedded> resu
     if (!change.was_missing) ++account_.embedded;
     at_.metrics.embedded.Increment();
   }
+  Keep(chunk);
   // The commit cannot have more texts than records: it need not be worked out to its end.
   return CheckRefused(std::max(account_.records, account_.embedded + account_.refused));
+}
+
+void CompactionJob::Keep(const Chunk& chunk) {
+  std::vector<VectorCache::Entry> entries;
+  for (size_t i = 0; i < chunk.keys.size(); ++i) {
+    const Row& row = *chunk.changes[chunk.rows[i]].row;
+    if (!row.pending_embedding) entries.push_back({chunk.keys[i], row.vector});
+  }
+  if (!entries.empty()) at_.vectors->Put(entries);
 }
 
 absl::Status CompactionJob::CheckRefused(uint64_t texts) const {

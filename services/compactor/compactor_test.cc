@@ -33,6 +33,7 @@ class CompactorTest : public ::testing::Test {
   CompactorTest() {
     settings_.Declare(declared_, "");
     settings_.objects = folder_.path();
+    settings_.vector_cache = vectors_.path() / "vectors";
     settings_.workers = 1;
     settings_.lease_ms = 30'000;
     settings_.claim_wait_ms = 50;
@@ -73,6 +74,7 @@ class CompactorTest : public ::testing::Test {
   }
 
   sluice::testing::TempFolder folder_;
+  sluice::testing::TempFolder vectors_;
   FakeLog log_;
   server::Settings declared_;
   CompactorSettings settings_;
@@ -257,8 +259,9 @@ class EmbedderElsewhere : public CompactorTest {
     behaviour.dimension = 16;
     server_.Set(behaviour);
   }
-  v1::ClaimResponse Claim() const {
+  v1::ClaimResponse Claim(uint64_t token = 5) const {
     v1::ClaimResponse claim = CompactorTest::Claim();
+    claim.mutable_lease()->set_token(token);
     v1::Embedder& embedder = *claim.mutable_schema()->mutable_embedder();
     embedder.set_kind("served");
     embedder.set_document_prefix("passage: ");
@@ -288,6 +291,56 @@ TEST_F(EmbedderElsewhere, GetsEachDocumentOnceWithItsPrefix) {
   EXPECT_EQ(log_.commits[0].compaction().segment().vectors(), 2u);
   EXPECT_THAT(server_.embedded(),
               ::testing::UnorderedElementsAre("passage: text of a", "passage: text of b"));
+}
+
+TEST_F(EmbedderElsewhere, IsNotAskedForATextAgain) {
+  Push({"a", "b"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  // Another process, the same folder; and nobody to ask.
+  compactor_.reset();
+  Misbehave(sluice::testing::Behaviour::Wrong::kUnavailable);
+  Start();
+  log_.Grant(Claim(6));
+  ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 2; }));
+  EXPECT_EQ(log_.commits[1].compaction().segment().vectors(), 2u);
+  EXPECT_EQ(log_.commits[1].compaction().embedded(), 0u);
+  EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedForWhatIsNewAmongKnownTexts) {
+  Push({"b", "d"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  Push({"a", "c", "e"});
+  log_.Grant(Claim(6));
+  ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 2; }));
+  EXPECT_EQ(log_.commits[1].compaction().segment().vectors(), 5u);
+  EXPECT_EQ(log_.commits[1].compaction().embedded(), 3u);
+  EXPECT_EQ(server_.embedded().size(), 5u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedAgainWhereNothingIsToBeKept) {
+  Push({"a"});
+  Start();
+  for (size_t i = 1; i <= 2; ++i) {
+    v1::ClaimResponse claim = Claim(4 + i);
+    claim.set_keep_nothing(true);
+    log_.Grant(claim);
+    ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
+  }
+  EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedWithoutACacheThatCannotBeUsed) {
+  std::ofstream(settings_.vector_cache) << "a file";
+  Push({"a"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  EXPECT_EQ(log_.commits.size(), 1u);
 }
 
 TEST_F(EmbedderElsewhere, ThatIsAwayIsInfrastructureAndHoldsUpNobodyElse) {

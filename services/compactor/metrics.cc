@@ -90,6 +90,8 @@ Metrics::Metrics(prometheus::Registry& registry)
                             "Embedding the new texts among a few MiB of rows")),
       embedded(
           Counter(registry, "sluice_compactor_embedded_documents_total", "Documents embedded")),
+      reused(Counter(registry, "sluice_compactor_reused_vectors_total",
+                     "Documents that got the vector of the same text, embedded before, instead")),
       owed(MissingCounter(registry, "owed")),
       refused(MissingCounter(registry, "refused")),
       failing(MissingCounter(registry, "failing")),

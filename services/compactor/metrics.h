@@ -47,6 +47,7 @@ struct Metrics {
   prometheus::Histogram& read_seconds;
   prometheus::Histogram& embed_seconds;
   prometheus::Counter& embedded;
+  prometheus::Counter& reused;
   prometheus::Counter& owed;
   prometheus::Counter& refused;
   prometheus::Counter& failing;

@@ -39,6 +39,12 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
   settings.Add("compactor.owe_after_ms", &owe_after_ms, 60'000, 0, 86'400'000,
                "How long no call to an embedder may succeed until rows are applied without their "
                "vectors, which are then owed, and filled in once it is back");
+  settings.Add(
+      "compactor.vector_cache", &vector_cache, "sluice-data/vectors",
+      "Folder, of one process, for vectors that embedders elsewhere have made: a text that "
+      "comes again is not sent again");
+  settings.Add("compactor.vector_cache_bytes", &vector_cache_bytes, uint64_t{1} << 30, 0,
+               uint64_t{1} << 50, "Bytes kept there, the newest; 0: none are, and no folder");
   settings.AddNamed("compactor.embedders", &embedders,
                     "An embedding model that is served elsewhere; NAME is what collections give as "
                     "their embedder's kind");

@@ -294,6 +294,7 @@ void ClaimDesk::Grant(const CallPtr& call, const Work& work, const ClaimAnswer& 
   response.set_segments_version(log->segments_version());
   response.mutable_segments()->Assign(segments->begin(), segments->end());
   response.set_erase_dead_before_us(EraseDeadBefore(*log, core_.shard->Now()));
+  response.set_keep_nothing(log->settings().erase_within_ms() != 0);
   response.set_missing_vectors(log->missing_vectors());
   response.set_owed_vectors(log->owed_vectors());
   *response.mutable_embed_window() = log->embed_window();
