@@ -122,13 +122,16 @@ class CompactionJob {
 absl::Status CompactionJob::Run() {
   SLUICE_RETURN_IF_ERROR(Open());
   at_.faults.Reach(Stage::kOpened);
+  const auto turn_ends =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(at_.settings.turn_ms);
   std::future<absl::StatusOr<Batch>> next = ReadAhead(SeqId(job_.claim.applied_seq_id()));
   for (uint64_t number = 1;; ++number) {
     SLUICE_ASSIGN_OR_RETURN(const Batch batch, next.get());
     at_.faults.Reach(Stage::kRead);
     if (batch.records() == 0 && missing_.owed.empty()) return absl::OkStatus();
     // At the tail the log decides anew when the collection is due.
-    const bool last = batch.at_tail || job_.stop.stop_requested() || number == kMaxCommits;
+    const bool last = batch.at_tail || job_.stop.stop_requested() || number == kMaxCommits ||
+                      std::chrono::steady_clock::now() >= turn_ends;
     if (!last) next = ReadAhead(batch.to);
     SLUICE_RETURN_IF_ERROR(Apply(batch, number));
     if (last || job_.stop.stop_requested()) return absl::OkStatus();

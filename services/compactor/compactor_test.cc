@@ -127,6 +127,23 @@ TEST_F(CompactorTest, ALongBacklogLeavesOthersTheirTurn) {
   EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_DONE);
 }
 
+TEST_F(CompactorTest, ATurnEndsWithItsTime) {
+  settings_.batch_records = 1;
+  settings_.turn_ms = 1;
+  Push(std::vector<std::string>(10, "a"));
+  log_.on_commit = [](const v1::CommitRequest&) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+    while (std::chrono::steady_clock::now() < until) {
+    }
+    return absl::OkStatus();
+  };
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  EXPECT_LE(log_.commits.size(), 2u) << "the batch at hand is the last";
+  EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_DONE);
+}
+
 TEST_F(CompactorTest, RecordsWithoutEffectAreCommittedWithoutASegment) {
   v1::Append append;
   append.set_first_seq_id(1);

@@ -24,6 +24,9 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
   settings.Add("compactor.claim_wait_ms", &claim_wait_ms, 2'000, 10, 60'000,
                "How long one claim waits at the log for work; also how long a stop may take when "
                "there is none");
+  settings.Add("compactor.turn_ms", &turn_ms, 5'000, 1, 3'600'000,
+               "How long a collection with a long backlog is worked on before others have their "
+               "turn: the batch that is at hand then is the last, and so is the 32nd");
   settings.Add("compactor.batch_bytes", &batch_bytes, 16 << 20, 1 << 10, 1 << 30,
                "Bytes of records that one commit applies, at most; each worker holds two batches, "
                "in about twice these bytes each");

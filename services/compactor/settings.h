@@ -21,6 +21,7 @@ struct CompactorSettings {
   uint64_t graph_threads = 0;
   uint64_t lease_ms = 0;
   uint64_t claim_wait_ms = 0;
+  uint64_t turn_ms = 0;
   uint64_t batch_bytes = 0;
   uint64_t batch_records = 0;
   uint64_t cache_bytes = 0;

@@ -105,6 +105,10 @@ LogMetrics::LogMetrics(Registry& r)
           Counters(r, "sluice_log_claims_total",
                    "Leases granted, by kind. Alert when none is for long while there is lag: no "
                    "compactor works.")),
+      warm_claims_(Counters(r, "sluice_log_warm_claims_total",
+                            "Of these, leases that went to the worker that had the collection "
+                            "last, by kind. Alert when their share falls: others open its segments "
+                            "anew each time.")),
       commits_(Counters(r, "sluice_log_commits_total",
                         "Commits answered, by kind and result (OK, or the reason). Alert on "
                         "LEASE_LOST that lasts: leases are too short.")),
@@ -216,8 +220,10 @@ void LogMetrics::CursorLost(v1::CursorLoss loss) {
   (loss == v1::CURSOR_LOSS_BYTES ? lost_by_bytes_ : lost_by_age_).Increment();
 }
 
-void LogMetrics::Claimed(std::string_view kind) {
-  claims_.Add({{"kind", std::string(kind)}}).Increment();
+void LogMetrics::Claimed(std::string_view kind, bool warm) {
+  const prometheus::Labels labels{{"kind", std::string(kind)}};
+  claims_.Add(labels).Increment();
+  if (warm) warm_claims_.Add(labels).Increment();
 }
 
 void LogMetrics::Committed(std::string_view kind, const absl::Status& status) {

@@ -49,7 +49,8 @@ class LogMetrics {
   // subscriber waited for it.
   void Delivered(uint32_t records, uint64_t bytes);
   void DeliveredLive(int64_t latency_us);
-  void Claimed(std::string_view kind);
+  // A lease that was granted; `warm`: to the worker that held the collection last.
+  void Claimed(std::string_view kind, bool warm);
   // Records that went out of a log; a cursor that became LOST.
   void Trimmed(const TrimAnswer& answer);
   void CursorLost(v1::CursorLoss loss);
@@ -93,6 +94,7 @@ class LogMetrics {
   prometheus::Counter& lost_by_age_;
   prometheus::Counter& lost_by_bytes_;
   prometheus::Family<prometheus::Counter>& claims_;
+  prometheus::Family<prometheus::Counter>& warm_claims_;
   prometheus::Family<prometheus::Counter>& commits_;
 
   prometheus::Family<prometheus::Counter>& backups_;

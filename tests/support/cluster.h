@@ -34,6 +34,10 @@ class Cluster {
   size_t frontend(size_t i) const { return 1 + size_.compactors + i; }
   size_t processes() const { return processes_.size(); }
   const std::string& address(size_t process) const { return processes_[process].address; }
+  // Of its metrics; another one after each start.
+  const std::string& http_address(size_t process) const {
+    return processes_[process].process->http_address();
+  }
   std::string name(size_t process) const {
     return processes_[process].options.program.filename().string() + "@" + address(process);
   }
