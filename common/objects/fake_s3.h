@@ -2,13 +2,18 @@
 #pragma once
 
 #include <civetweb.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdlib>
 #include <deque>
 #include <map>
+#include <stop_token>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -35,6 +40,10 @@ class FakeS3 {
     // Half of the body is sent.
     kTruncate,
     kWrongBytes,
+    // All of the object, whatever range was asked for.
+    kWhole,
+    // A byte less than was asked for, and says so.
+    kShort,
     // No answer until the server ends.
     kHang,
   };
@@ -61,6 +70,10 @@ class FakeS3 {
       ending_ = true;
     }
     changed_.notify_all();
+    // civetweb looks whether it is to stop after each connection, or every two seconds.
+    std::jthread waker([this](const std::stop_token& stopped) {
+      while (!stopped.stop_requested()) Connect();
+    });
     mg_stop(context_);
   }
 
@@ -83,7 +96,16 @@ class FakeS3 {
   void Set(const std::string& key, const std::string& body, const std::string& sha256)
       EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
-    objects_[key] = {body, sha256};
+    Store(key, body, sha256);
+  }
+  void Remove(const std::string& key) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    objects_.erase(key);
+  }
+  // Of all bodies.
+  uint64_t bytes_sent() EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return bytes_sent_;
   }
   std::string Body(const std::string& key) EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
@@ -103,6 +125,7 @@ class FakeS3 {
   struct Object {
     std::string body;
     std::string sha256;
+    std::string etag;
   };
   struct Upload {
     std::string key;
@@ -115,6 +138,16 @@ class FakeS3 {
     std::string headers;
   };
   static constexpr std::string_view kBucket = "/bucket/";
+
+  void Connect() const {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port_));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const int socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    connect(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+    close(socket_fd);
+  }
 
   static int Handle(mg_connection* connection, void* self) {
     return static_cast<FakeS3*>(self)->Serve(connection);
@@ -154,6 +187,11 @@ class FakeS3 {
         case Fault::kDoneThenBreak:
         case Fault::kTruncate:
         case Fault::kWrongBytes:
+        case Fault::kShort:
+          answer = Do(request, body);
+          break;
+        case Fault::kWhole:
+          request.headers.erase("range");
           answer = Do(request, body);
           break;
         case Fault::kDoneThen500:
@@ -176,6 +214,7 @@ class FakeS3 {
           break;
       }
     }
+    if (fault == Fault::kShort && !answer.body.empty()) answer.body.pop_back();
     const bool is_broken =
         fault == Fault::kBreak || fault == Fault::kDoneThenBreak || fault == Fault::kHang;
     if (is_broken) return 200;
@@ -184,6 +223,10 @@ class FakeS3 {
     if (request.method == "HEAD") return answer.status;
     if (fault == Fault::kWrongBytes) answer.body[answer.body.size() / 2] ^= 1;
     if (fault == Fault::kTruncate) answer.body.resize(answer.body.size() / 2);
+    {
+      const MutexLock lock(mutex_);
+      bytes_sent_ += answer.body.size();
+    }
     mg_write(connection, answer.body.data(), answer.body.size());
     return answer.status;
   }
@@ -214,7 +257,7 @@ class FakeS3 {
     }
     if (request.method == "PUT") {
       if (may_not) return Error(412, "PreconditionFailed");
-      objects_[key] = {body, header("x-amz-meta-sluice-sha256")};
+      Store(key, body, header("x-amz-meta-sluice-sha256"));
       return {200, "", "ETag: \"whole\"\r\n"};
     }
     if (request.method == "POST" && upload_id.empty()) {
@@ -228,7 +271,7 @@ class FakeS3 {
       if (may_not) return Error(412, "PreconditionFailed");
       std::string whole;
       for (const auto& [number, part] : upload->second.parts) whole += part;
-      objects_[key] = {whole, upload->second.sha256};
+      Store(key, whole, upload->second.sha256);
       uploads_.erase(upload);
       return {200, "<CompleteMultipartUploadResult/>", ""};
     }
@@ -239,15 +282,35 @@ class FakeS3 {
     if (key.empty()) return List(request);
     const auto object = objects_.find(key);
     if (object == objects_.end()) return Error(404, "NoSuchKey");
-    Answer answer{200, object->second.body, "ETag: \"e\"\r\n"};
-    if (!object->second.sha256.empty()) {
-      absl::StrAppend(&answer.headers, "x-amz-meta-sluice-sha256: ", object->second.sha256, "\r\n");
+    return Get(request, object->second);
+  }
+
+  static Answer Get(const Request& request, const Object& object) {
+    const auto if_match = request.headers.find("if-match");
+    if (if_match != request.headers.end() && if_match->second != object.etag) {
+      return Error(412, "PreconditionFailed");
     }
-    if (const std::string range = header("range"); !range.empty()) {
-      answer.status = 206;
-      answer.body = answer.body.substr(std::strtoull(range.c_str() + 6, nullptr, 10));
+    Answer answer{200, object.body, absl::StrCat("ETag: ", object.etag, "\r\n")};
+    if (!object.sha256.empty()) {
+      absl::StrAppend(&answer.headers, "x-amz-meta-sluice-sha256: ", object.sha256, "\r\n");
     }
+    const auto range = request.headers.find("range");
+    if (range == request.headers.end()) return answer;
+    // bytes=FROM- or bytes=FROM-TO
+    char* end = nullptr;
+    const uint64_t from = std::strtoull(range->second.c_str() + 6, &end, 10);
+    const uint64_t to = end[1] == 0 ? object.body.size() - 1 : std::strtoull(end + 1, nullptr, 10);
+    if (from >= object.body.size()) return Error(416, "InvalidRange");
+    answer.status = 206;
+    answer.body = object.body.substr(from, to - from + 1);
+    absl::StrAppend(&answer.headers, "Content-Range: bytes ", from, "-",
+                    from + answer.body.size() - 1, "/", object.body.size(), "\r\n");
     return answer;
+  }
+
+  void Store(const std::string& key, const std::string& body, const std::string& sha256)
+      REQUIRES(mutex_) {
+    objects_[key] = {body, sha256, absl::StrCat("\"e", ++last_etag_, "\"")};
   }
 
   Answer List(const Request& request) REQUIRES(mutex_) {
@@ -277,6 +340,8 @@ class FakeS3 {
   std::map<std::string, Object> objects_ GUARDED_BY(mutex_);
   std::map<std::string, Upload> uploads_ GUARDED_BY(mutex_);
   int last_upload_ GUARDED_BY(mutex_) = 0;
+  int last_etag_ GUARDED_BY(mutex_) = 0;
+  uint64_t bytes_sent_ GUARDED_BY(mutex_) = 0;
   size_t page_ GUARDED_BY(mutex_) = 1000;
   std::map<std::string, std::deque<Fault>> faults_ GUARDED_BY(mutex_);
   std::vector<Request> requests_ GUARDED_BY(mutex_);

@@ -44,6 +44,28 @@ class Opened {
     if (fsync(fd_) != 0) return IoError("cannot sync", path_, Errno());
     return absl::OkStatus();
   }
+  absl::StatusOr<uint64_t> Size() const {
+    if (fd_ < 0 && error_ == std::errc::no_such_file_or_directory) {
+      return absl::NotFoundError("no such object: " + path_.string());
+    }
+    if (fd_ < 0) return IoError("cannot open", path_, error_);
+    const off_t end = lseek(fd_, 0, SEEK_END);
+    if (end < 0) return IoError("cannot read", path_, Errno());
+    return static_cast<uint64_t>(end);
+  }
+  // Which lie within it.
+  absl::StatusOr<std::string> Read(uint64_t offset, uint64_t bytes) const {
+    std::string content(bytes, '\0');
+    for (uint64_t done = 0; done < bytes;) {
+      const ssize_t n =
+          pread(fd_, content.data() + done, bytes - done, static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return IoError("cannot read", path_, Errno());
+      if (n == 0) return absl::UnavailableError("cut short: " + path_.string());
+      done += static_cast<uint64_t>(n);
+    }
+    return content;
+  }
 
  private:
   const fs::path path_;
@@ -97,6 +119,22 @@ absl::Status ListFiles(const fs::path& root, const fs::path& folder,
   return error ? IoError("cannot list", folder, error) : absl::OkStatus();
 }
 
+class FileReader final : public ObjectReader {
+ public:
+  FileReader(fs::path path, uint64_t bytes) : path_(std::move(path)), bytes_(bytes) {}
+
+  absl::StatusOr<std::string> Read(uint64_t offset, uint64_t bytes) const override {
+    const Opened file(path_);
+    SLUICE_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
+    if (size != bytes_) return WrongSize(path_.string(), size, bytes_);
+    return file.Read(offset, bytes);
+  }
+
+ private:
+  const fs::path path_;
+  const uint64_t bytes_;
+};
+
 void RemoveOldTemporaryFiles(const fs::path& folder) {
   std::error_code ignored;
   const auto oldest = fs::file_time_type::clock::now() - kTemporaryFilesLive;
@@ -133,7 +171,7 @@ absl::Status FolderStore::Put(std::string_view name, const fs::path& file) const
   return absl::OkStatus();
 }
 
-absl::StatusOr<ObjectFile> FolderStore::Fetch(std::string_view name) const {
+absl::StatusOr<ObjectFile> FolderStore::Fetch(std::string_view name, const Patience&) const {
   SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
   fs::path path = root_ / name;
   std::error_code error;
@@ -143,6 +181,17 @@ absl::StatusOr<ObjectFile> FolderStore::Fetch(std::string_view name) const {
     return absl::NotFoundError("no such object: " + path.string());
   }
   return IoError("cannot read", path, error);
+}
+
+ObjectFile FolderStore::FetchLocal(std::string_view name) const {
+  absl::StatusOr<ObjectFile> file = Fetch(name);
+  return file.ok() ? *std::move(file) : nullptr;
+}
+
+absl::StatusOr<std::unique_ptr<const ObjectReader>> FolderStore::OpenReader(std::string_view name,
+                                                                            uint64_t bytes) const {
+  SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
+  return std::make_unique<const FileReader>(root_ / name, bytes);
 }
 
 absl::Status FolderStore::Delete(std::string_view name) const {

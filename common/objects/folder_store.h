@@ -1,7 +1,9 @@
 // An object store in a folder that compactors and frontends share; several processes may use it.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +21,11 @@ class FolderStore : public ObjectStore {
   std::filesystem::path NewTemporaryPath() const override;
   // Syncs the file first.
   absl::Status Put(std::string_view name, const std::filesystem::path& file) const override;
-  absl::StatusOr<ObjectFile> Fetch(std::string_view name) const override;
+  absl::StatusOr<ObjectFile> Fetch(std::string_view name,
+                                   const Patience& patience = {}) const override;
+  ObjectFile FetchLocal(std::string_view name) const override;
+  absl::StatusOr<std::unique_ptr<const ObjectReader>> OpenReader(std::string_view name,
+                                                                 uint64_t bytes) const override;
   // Removes folders left empty.
   absl::Status Delete(std::string_view name) const override;
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) const override;

@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "common/base/ids.h"
+#include "common/errors/errors.h"
 
 namespace sluice {
 namespace {
@@ -51,6 +52,19 @@ TEST_F(FolderStoreTest, AnObjectIsReadAsItWasPut) {
   ASSERT_TRUE(store_.Put("c/1/2/3", file).ok());
   EXPECT_EQ(Read("c/1/2/3"), "content");
   EXPECT_FALSE(fs::exists(file));
+}
+
+TEST_F(FolderStoreTest, PiecesOfAnObjectAreReadForAsLongAsItIsThere) {
+  ASSERT_TRUE(Put("c/1", "0123456789").ok());
+  EXPECT_EQ(*store_.FetchLocal("c/1"), **store_.Fetch("c/1"));
+  const auto reader = store_.OpenReader("c/1", 10).value();
+  EXPECT_EQ(reader->Read(2, 4).value(), "2345");
+  EXPECT_EQ(reader->Read(10, 0).value(), "");
+  EXPECT_EQ(ReasonOf(store_.OpenReader("c/1", 9).value()->Read(2, 4).status()),
+            Reason::SEGMENT_CORRUPT);
+  ASSERT_TRUE(store_.Delete("c/1").ok());
+  EXPECT_EQ(reader->Read(2, 4).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(store_.FetchLocal("c/1"), nullptr);
 }
 
 TEST_F(FolderStoreTest, AnObjectIsNeverReplaced) {

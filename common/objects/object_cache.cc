@@ -28,6 +28,11 @@ fs::path FileName(std::string name, const std::string& sha256) {
   return absl::StrCat(name, ".", sha256);
 }
 
+absl::Status OutOfPatience(const Patience& patience, const std::string& name) {
+  if (patience.given_up.stop_requested()) return absl::CancelledError("given up: " + name);
+  return absl::UnavailableError(name + " did not arrive in time");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<ObjectCache>> ObjectCache::Open(fs::path folder,
@@ -88,34 +93,58 @@ fs::path ObjectCache::NewTemporaryPath() const {
   return folder_ / kTemporaryFolder / Uuid::Random().ToString();
 }
 
-absl::StatusOr<ObjectFile> ObjectCache::Get(std::string_view name, const Download& download) {
+absl::StatusOr<ObjectFile> ObjectCache::Get(std::string_view name, const Download& download,
+                                            const Patience& patience) {
   const std::string key(name);
   std::shared_ptr<Arrival> arrival;
   {
     MutexLock lock(mutex_);
-    if (const auto entry = entries_.find(key);
-        entry != entries_.end() && !entry->second.unchecked) {
-      recent_.splice(recent_.begin(), recent_, entry->second.place);
-      return entry->second.file;
-    }
-    std::shared_ptr<Arrival>& here = arriving_[key];
-    if (here) {
+    while (true) {
+      if (ObjectFile file = FindChecked(key)) return file;
+      std::shared_ptr<Arrival>& here = arriving_[key];
+      if (here == nullptr) break;
       arrival = here;
-      while (!arrival->done) changed_.wait(mutex_);
+      if (!Await(patience, [&] { return arrival->done; })) return OutOfPatience(patience, key);
+      if (!arrival->given_up || patience.is_over()) return arrival->outcome;
+    }
+    arrival = arriving_[key] = std::make_shared<Arrival>();
+    if (Await(patience, [&]() REQUIRES(mutex_) { return downloads_ < kMaxDownloads; })) {
+      ++downloads_;
+    } else {
+      Conclude(key, *arrival, OutOfPatience(patience, key), true);
       return arrival->outcome;
     }
-    arrival = here = std::make_shared<Arrival>();
-    while (downloads_ == kMaxDownloads) changed_.wait(mutex_);
-    ++downloads_;
   }
   absl::StatusOr<ObjectFile> outcome = Arrive(key, download);
   const MutexLock lock(mutex_);
   --downloads_;
-  arrival->done = true;
-  arrival->outcome = outcome;
-  arriving_.erase(key);
-  changed_.notify_all();
+  Conclude(key, *arrival, outcome, !outcome.ok() && patience.is_over());
   return outcome;
+}
+
+void ObjectCache::Conclude(const std::string& name, Arrival& arrival,
+                           absl::StatusOr<ObjectFile> outcome, bool given_up) {
+  arrival.done = true;
+  arrival.given_up = given_up;
+  arrival.outcome = std::move(outcome);
+  arriving_.erase(name);
+  changed_.notify_all();
+}
+
+bool ObjectCache::Await(const Patience& patience, const std::function<bool()>& ready) {
+  return changed_.wait_until(mutex_, patience.given_up, patience.deadline, ready);
+}
+
+ObjectFile ObjectCache::Find(std::string_view name) {
+  const MutexLock lock(mutex_);
+  return FindChecked(std::string(name));
+}
+
+ObjectFile ObjectCache::FindChecked(const std::string& name) {
+  const auto entry = entries_.find(name);
+  if (entry == entries_.end() || entry->second.unchecked) return nullptr;
+  recent_.splice(recent_.begin(), recent_, entry->second.place);
+  return entry->second.file;
 }
 
 ObjectFile ObjectCache::Check(const std::string& name) {

@@ -35,8 +35,12 @@ class ObjectCache {
   ~ObjectCache();
 
   std::filesystem::path NewTemporaryPath() const;
-  // The file of the object. Whoever wants it while it is being downloaded gets that outcome.
-  absl::StatusOr<ObjectFile> Get(std::string_view name, const Download& download) EXCLUDES(mutex_);
+  // The file of the object. Whoever wants it while it is being downloaded gets that outcome, unless
+  // the one that downloads has lost its patience.
+  absl::StatusOr<ObjectFile> Get(std::string_view name, const Download& download,
+                                 const Patience& patience = {}) EXCLUDES(mutex_);
+  // If it is here, and was checked; else nullptr.
+  ObjectFile Find(std::string_view name) EXCLUDES(mutex_);
   // Moves `file`, which holds the object, into the cache. Nothing if that is not possible.
   void Add(std::string_view name, const std::filesystem::path& file, const std::string& sha256)
       EXCLUDES(mutex_);
@@ -54,6 +58,8 @@ class ObjectCache {
   };
   struct Arrival {
     bool done = false;
+    // Nothing is known: the one that downloaded gave it up.
+    bool given_up = false;
     absl::StatusOr<ObjectFile> outcome;
   };
 
@@ -62,6 +68,11 @@ class ObjectCache {
   void FindFiles() EXCLUDES(mutex_);
   // A file of an earlier life, if it is still what its name says; else nullptr.
   ObjectFile Check(const std::string& name) EXCLUDES(mutex_);
+  void Conclude(const std::string& name, Arrival& arrival, absl::StatusOr<ObjectFile> outcome,
+                bool given_up) REQUIRES(mutex_);
+  ObjectFile FindChecked(const std::string& name) REQUIRES(mutex_);
+  // Waits; false if patience ends first.
+  bool Await(const Patience& patience, const std::function<bool()>& ready) REQUIRES(mutex_);
   absl::StatusOr<ObjectFile> Arrive(const std::string& name, const Download& download)
       EXCLUDES(mutex_);
   absl::StatusOr<ObjectFile> Move(const std::string& name, const std::filesystem::path& file,

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <barrier>
 #include <fstream>
+#include <latch>
 #include <sstream>
 #include <thread>
 
@@ -94,6 +95,52 @@ TEST_F(ObjectCacheTest, ADownloadThatFailedLeavesNothingAndIsTriedAgain) {
   EXPECT_EQ(failed.status().message(), "no");
   EXPECT_TRUE(fs::is_empty(folder_.path() / ".tmp"));
   EXPECT_EQ(Read(*Get("c/1")), "0123456789");
+}
+
+TEST_F(ObjectCacheTest, WhoWaitsIsNotHeldToThePatienceOfTheOneWhoDownloads) {
+  Open(100);
+  std::latch begun(1), end(1);
+  std::stop_source first;
+  std::jthread impatient([&] {
+    const auto given_up = cache_->Get("c/1",
+                                      [&](const fs::path&) -> absl::StatusOr<std::string> {
+                                        begun.count_down();
+                                        end.wait();
+                                        return absl::CancelledError("given up");
+                                      },
+                                      {.given_up = first.get_token()});
+    EXPECT_EQ(given_up.status().code(), absl::StatusCode::kCancelled);
+  });
+  begun.wait();
+  // The others have less, or more.
+  std::stop_source second;
+  second.request_stop();
+  const auto never = [](const fs::path&) -> absl::StatusOr<std::string> {
+    ADD_FAILURE();
+    return "";
+  };
+  EXPECT_EQ(cache_->Get("c/1", never, {.given_up = second.get_token()}).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(
+      cache_->Get("c/1", never, {.deadline = std::chrono::steady_clock::now()}).status().code(),
+      absl::StatusCode::kUnavailable);
+  std::jthread patient([&] { EXPECT_EQ(Read(*Get("c/1")), "0123456789"); });
+  first.request_stop();
+  end.count_down();
+  patient.join();
+  EXPECT_EQ(downloads_, 1);
+}
+
+TEST_F(ObjectCacheTest, FindsOnlyWhatIsHereAndWasChecked) {
+  Open(100);
+  EXPECT_EQ(cache_->Find("c/1"), nullptr);
+  ASSERT_TRUE(Get("c/1").ok());
+  EXPECT_EQ(Read(cache_->Find("c/1")), "0123456789");
+  Open(100);
+  EXPECT_EQ(cache_->Find("c/1"), nullptr);
+  ASSERT_TRUE(Get("c/1").ok());
+  EXPECT_NE(cache_->Find("c/1"), nullptr);
+  EXPECT_EQ(downloads_, 1);
 }
 
 TEST_F(ObjectCacheTest, ARestartFindsWhatIsWholeAndNothingElse) {

@@ -1,6 +1,7 @@
 #include "common/objects/object_store.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/errors/errors.h"
 
 namespace sluice {
 namespace {
@@ -22,6 +23,13 @@ absl::Status CheckObjectName(std::string_view name) {
   if (good && part > 0) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat("not an object's name: '", std::string(name), "'"));
+}
+
+absl::Status WrongSize(std::string_view object, uint64_t bytes, uint64_t expected) {
+  return MakeError(
+      Reason::SEGMENT_CORRUPT,
+      absl::StrCat("object ", std::string(object), " has ", bytes, " bytes instead of ", expected),
+      {{"object", std::string(object)}});
 }
 
 }  // namespace sluice

@@ -8,8 +8,11 @@
 // the checksum it was put with), INVALID_ARGUMENT (name).
 #pragma once
 
+#include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +26,34 @@ namespace sluice {
 // object is deleted (an open file or mapping stays valid beyond).
 using ObjectFile = std::shared_ptr<const std::filesystem::path>;
 
+// When a call that may take long is given up, however much of it is done.
+struct Patience {
+  // UNAVAILABLE, saying what was in the way.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  // CANCELLED.
+  std::stop_token given_up;
+
+  bool is_over() const {
+    return given_up.stop_requested() || std::chrono::steady_clock::now() >= deadline;
+  }
+};
+
+// Reads pieces of one object where it lies, and nothing into memory or onto the disk beyond them.
+// They come as they are: whoever put the object knows how to check a piece. Thread-safe; the store
+// outlives it.
+class ObjectReader {
+ public:
+  virtual ~ObjectReader() = default;
+  // The `bytes` at `offset`, which lie within the object. NOT_FOUND: it was deleted, or another has
+  // its name. SEGMENT_CORRUPT: it is not of the size it should have.
+  virtual absl::StatusOr<std::string> Read(uint64_t offset, uint64_t bytes) const = 0;
+
+ protected:
+  ObjectReader() = default;
+  ObjectReader(const ObjectReader&) = default;
+  ObjectReader& operator=(const ObjectReader&) = default;
+};
+
 class ObjectStore {
  public:
   virtual ~ObjectStore() = default;
@@ -35,7 +66,14 @@ class ObjectStore {
   // may be there.
   virtual absl::Status Put(std::string_view name, const std::filesystem::path& file) const = 0;
 
-  virtual absl::StatusOr<ObjectFile> Fetch(std::string_view name) const = 0;
+  // Whole, on the local disk.
+  virtual absl::StatusOr<ObjectFile> Fetch(std::string_view name,
+                                           const Patience& patience = {}) const = 0;
+  // The same if it is there already; else, or if that would have to be found out first, nullptr.
+  virtual ObjectFile FetchLocal(std::string_view name) const = 0;
+  // Of an object of so many bytes. Asks for nothing yet.
+  virtual absl::StatusOr<std::unique_ptr<const ObjectReader>> OpenReader(std::string_view name,
+                                                                         uint64_t bytes) const = 0;
 
   // OK also if it does not exist.
   virtual absl::Status Delete(std::string_view name) const = 0;
@@ -51,6 +89,8 @@ class ObjectStore {
 };
 
 absl::Status CheckObjectName(std::string_view name);
+// SEGMENT_CORRUPT.
+absl::Status WrongSize(std::string_view object, uint64_t bytes, uint64_t expected);
 
 // `opened`, which reads `file`, and holds it from now on.
 template <typename T>

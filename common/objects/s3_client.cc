@@ -39,6 +39,7 @@ std::string Encode(std::string_view text) {
 
 struct Transfer {
   const S3Request& request;
+  const std::stop_token given_up;
   std::ifstream file;
   uint64_t sent = 0;
   S3Answer answer;
@@ -67,6 +68,10 @@ struct Transfer {
     const bool rewound =
         offset == 0 && origin == SEEK_SET && static_cast<Transfer*>(self)->Rewind();
     return rewound ? CURL_SEEKFUNC_OK : CURL_SEEKFUNC_FAIL;
+  }
+
+  static int Progress(void* self, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+    return static_cast<Transfer*>(self)->given_up.stop_requested() ? 1 : 0;
   }
 
   static size_t Head(char* data, size_t size, size_t count, void* self) {
@@ -128,10 +133,11 @@ std::string S3Client::Url(const S3Request& request) const {
   return url;
 }
 
-S3Answer S3Client::Send(const S3Request& request, std::chrono::milliseconds timeout) {
+S3Answer S3Client::Send(const S3Request& request, std::chrono::milliseconds timeout,
+                        std::stop_token given_up) {
   const absl::StatusOr<S3Credentials> credentials = ReadS3Credentials(endpoint_.credentials_file);
   if (!credentials.ok()) return {.error = std::string(credentials.status().message())};
-  Transfer transfer{.request = request};
+  Transfer transfer{.request = request, .given_up = std::move(given_up)};
   if (transfer.is_upload()) {
     transfer.file.open(request.file, std::ios::binary);
     if (!transfer.Rewind()) return {.error = "cannot read " + request.file.string()};
@@ -199,6 +205,9 @@ S3Answer S3Client::Send(const S3Request& request, std::chrono::milliseconds time
   if (!endpoint_.ca_file.empty()) {
     curl_easy_setopt(easy, CURLOPT_CAINFO, endpoint_.ca_file.c_str());
   }
+  curl_easy_setopt(easy, CURLOPT_NOPROGRESS, 0L);
+  curl_easy_setopt(easy, CURLOPT_XFERINFOFUNCTION, &Transfer::Progress);
+  curl_easy_setopt(easy, CURLOPT_XFERINFODATA, &transfer);
   curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, error.data());
   curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, &Transfer::Head);
   curl_easy_setopt(easy, CURLOPT_HEADERDATA, &transfer);

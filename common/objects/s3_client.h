@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,8 +68,9 @@ class S3Client {
   explicit S3Client(S3Endpoint endpoint);
   ~S3Client();
 
-  // One attempt.
-  S3Answer Send(const S3Request& request, std::chrono::milliseconds timeout) EXCLUDES(mutex_);
+  // One attempt, which ends within about a second once `given_up` is stopped.
+  S3Answer Send(const S3Request& request, std::chrono::milliseconds timeout,
+                std::stop_token given_up = {}) EXCLUDES(mutex_);
 
  private:
   std::string Url(const S3Request& request) const;

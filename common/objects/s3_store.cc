@@ -3,14 +3,17 @@
 #include <algorithm>
 #include <fstream>
 #include <optional>
-#include <thread>
+#include <stop_token>
 #include <utility>
 
 #include "absl/random/random.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "common/base/check.h"
+#include "common/base/mutex.h"
 #include "common/errors/errors.h"
 #include "common/objects/sha256.h"
 
@@ -23,6 +26,8 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kFirstPause{100};
 constexpr milliseconds kLongestPause{5'000};
+// Of a piece of an object, with all retries.
+constexpr milliseconds kPieceTimeout{10'000};
 constexpr uint64_t kMaxParts = 10'000;
 // Whole downloads whose bytes do not match their checksum, before the object is called corrupt.
 constexpr int kMaxMismatches = 3;
@@ -31,24 +36,30 @@ constexpr char kSha256Header[] = "x-amz-meta-sluice-sha256";
 // Pauses between tries, until the time is up: twice as long each time, between half and all of it.
 class Retries {
  public:
-  explicit Retries(milliseconds timeout) : end_(steady_clock::now() + timeout) {}
+  explicit Retries(milliseconds timeout, const Patience& patience = {})
+      : end_(std::min(steady_clock::now() + timeout, patience.deadline)),
+        given_up_(patience.given_up) {}
 
   milliseconds left() const {
     return std::max(milliseconds(1),
                     std::chrono::duration_cast<milliseconds>(end_ - steady_clock::now()));
   }
-  bool are_over() const { return steady_clock::now() >= end_; }
+  bool are_over() const { return given_up_.stop_requested() || steady_clock::now() >= end_; }
   // False: no time is left for another try.
   bool Pause() {
     const milliseconds pause(absl::Uniform<int64_t>(random_, pause_.count() / 2, pause_.count()));
     pause_ = std::min(pause_ * 2, kLongestPause);
     if (steady_clock::now() + pause >= end_) return false;
-    std::this_thread::sleep_for(pause);
-    return true;
+    Mutex mutex;
+    const MutexLock lock(mutex);
+    CondVar never;
+    never.wait_for(mutex, given_up_, pause, [] { return false; });
+    return !given_up_.stop_requested();
   }
 
  private:
   const steady_clock::time_point end_;
+  const std::stop_token given_up_;
   milliseconds pause_ = kFirstPause;
   absl::BitGen random_;
 };
@@ -145,8 +156,8 @@ S3Store::S3Store(S3Endpoint endpoint, std::string prefix, const ObjectSettings& 
       timeout_(settings.timeout_ms),
       cache_(std::move(cache)) {}
 
-S3Answer S3Store::Send(const S3Request& request, int* tries) const {
-  Retries retries(timeout_);
+S3Answer S3Store::Send(const S3Request& request, milliseconds timeout, int* tries) const {
+  Retries retries(timeout);
   std::optional<S3Answer> last;
   while (true) {
     S3Answer answer = client_->Send(request, retries.left());
@@ -184,7 +195,7 @@ absl::Status S3Store::PutWhole(const Upload& upload) const {
             .file = upload.file,
             .bytes = upload.bytes,
             .sha256 = upload.sha256},
-           &tries);
+           timeout_, &tries);
   return Concluded(upload, answer, tries);
 }
 
@@ -195,7 +206,7 @@ absl::Status S3Store::Concluded(const Upload& upload, const S3Answer& answer, in
   const bool is_gone = answer.error.empty() && answer.status == 404 && tries > 1;
   if ((is_taken && tries > 1) || is_gone) {
     const S3Request head{.method = "HEAD", .key = upload.key};
-    const S3Answer found = Send(head);
+    const S3Answer found = Send(head, timeout_);
     if (!found.ok()) return absl::UnavailableError(ErrorOf(head, found).message());
     if (found.Header(kSha256Header) == upload.sha256) return absl::OkStatus();
     return absl::AlreadyExistsError("object exists: " + upload.key);
@@ -209,7 +220,7 @@ absl::Status S3Store::PutInParts(const Upload& upload) const {
                         .key = upload.key,
                         .query = {{"uploads", ""}},
                         .headers = {absl::StrCat(kSha256Header, ": ", upload.sha256)}};
-  const S3Answer begun = Send(begin);
+  const S3Answer begun = Send(begin, timeout_);
   const std::optional<std::string> id = Element(begun.body, "UploadId");
   if (!begun.ok() || !id) return absl::UnavailableError(ErrorOf(begin, begun).message());
 
@@ -222,7 +233,7 @@ absl::Status S3Store::PutInParts(const Upload& upload) const {
                                   .query = {{"uploadId", *id}},
                                   .headers = {"Content-Type: application/xml", "If-None-Match: *"},
                                   .body = *parts},
-                                 &tries);
+                                 timeout_, &tries);
     result = Concluded(upload, answer, tries);
   }
   // Parts that were stored cost until somebody says so; one try, as a rule of the bucket sees to
@@ -250,7 +261,7 @@ absl::StatusOr<std::string> S3Store::PutParts(const Upload& upload,
         .from = from,
         .bytes = bytes,
         .sha256 = std::move(sha256)};
-    const S3Answer answer = Send(request);
+    const S3Answer answer = Send(request, timeout_);
     if (!answer.ok()) return absl::UnavailableError(ErrorOf(request, answer).message());
     absl::StrAppend(&list, "<Part><PartNumber>", number, "</PartNumber><ETag>",
                     answer.Header("etag"), "</ETag></Part>");
@@ -258,13 +269,86 @@ absl::StatusOr<std::string> S3Store::PutParts(const Upload& upload,
   return list + "</CompleteMultipartUpload>";
 }
 
-absl::StatusOr<ObjectFile> S3Store::Fetch(std::string_view name) const {
+absl::StatusOr<ObjectFile> S3Store::Fetch(std::string_view name, const Patience& patience) const {
   SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
-  return cache_->Get(name, [&](const fs::path& to) { return Download(KeyOf(name), to); });
+  return cache_->Get(
+      name, [&](const fs::path& to) { return Download(KeyOf(name), to, patience); }, patience);
 }
 
-absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::path& to) const {
-  Retries retries(timeout_);
+class S3Store::Reader final : public ObjectReader {
+ public:
+  Reader(const S3Store& store, std::string key, uint64_t bytes)
+      : store_(store), key_(std::move(key)), bytes_(bytes) {}
+
+  absl::StatusOr<std::string> Read(uint64_t offset, uint64_t bytes) const override {
+    SLUICE_CHECK(offset <= bytes_ && bytes <= bytes_ - offset);
+    if (bytes == 0) return "";
+    Retries retries(std::min(store_.timeout_, kPieceTimeout));
+    const std::string range = absl::StrCat(offset, "-", offset + bytes - 1);
+    std::string content;
+    S3Request request{.method = "GET", .key = key_};
+    request.sink = [&](const S3Answer& head, std::string_view piece) {
+      content.append(piece);
+      return head.status == 206 && content.size() <= bytes;
+    };
+    while (true) {
+      content.clear();
+      request.headers = {"Range: bytes=" + range};
+      if (const std::string etag = Etag(); !etag.empty()) {
+        request.headers.push_back("If-Match: " + etag);
+      }
+      S3Answer answer = store_.client_->Send(request, retries.left());
+      const std::string place = answer.Header("content-range");
+      absl::string_view is_at = place;
+      if (answer.ok() && answer.status == 206 && content.size() == bytes &&
+          absl::ConsumePrefix(&is_at, absl::StrCat("bytes ", range, "/"))) {
+        SLUICE_RETURN_IF_ERROR(CheckWhole(is_at, answer));
+        return content;
+      }
+      if (answer.error.empty() && (answer.status == 412 || answer.status == 416)) {
+        return absl::NotFoundError(absl::StrCat("another object than before: ", key_));
+      }
+      if (answer.status / 100 == 2) {
+        answer.error = absl::StrCat("S3 answers with other bytes than ", range);
+      } else if (!IsTransient(answer)) {
+        return ErrorOf(request, answer);
+      }
+      if (!retries.Pause()) return absl::UnavailableError(ErrorOf(request, answer).message());
+    }
+  }
+
+ private:
+  std::string Etag() const EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return etag_;
+  }
+
+  // `total`: how many bytes the whole object has, of which this is a piece.
+  absl::Status CheckWhole(absl::string_view total, const S3Answer& answer) const EXCLUDES(mutex_) {
+    uint64_t size = 0;
+    if (!absl::SimpleAtoi(total, &size) || size != bytes_) return WrongSize(key_, size, bytes_);
+    const MutexLock lock(mutex_);
+    etag_ = answer.Header("etag");
+    return absl::OkStatus();
+  }
+
+  const S3Store& store_;
+  const std::string key_;
+  const uint64_t bytes_;
+  mutable Mutex mutex_;
+  // Of the object that the pieces so far are of; empty: there are none.
+  mutable std::string etag_ GUARDED_BY(mutex_);
+};
+
+absl::StatusOr<std::unique_ptr<const ObjectReader>> S3Store::OpenReader(std::string_view name,
+                                                                        uint64_t bytes) const {
+  SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
+  return std::make_unique<const Reader>(*this, KeyOf(name), bytes);
+}
+
+absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::path& to,
+                                              const Patience& patience) const {
+  Retries retries(timeout_, patience);
   std::ofstream file;
   std::optional<Sha256> hash;
   uint64_t received = 0;
@@ -289,7 +373,7 @@ absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::
       received += piece.size();
       return file.good();
     };
-    const S3Answer answer = client_->Send(request, retries.left());
+    const S3Answer answer = client_->Send(request, retries.left(), patience.given_up);
     file.flush();
     if (!file) return absl::UnavailableError("cannot write " + to.string());
     if (answer.ok()) {
@@ -306,14 +390,18 @@ absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::
     } else if (!IsTransient(answer)) {
       return ErrorOf(request, answer);
     }
-    if (!retries.Pause()) return absl::UnavailableError(ErrorOf(request, answer).message());
+    if (!retries.Pause()) {
+      const std::string why(ErrorOf(request, answer).message());
+      if (patience.given_up.stop_requested()) return absl::CancelledError(why);
+      return absl::UnavailableError(why);
+    }
   }
 }
 
 absl::Status S3Store::Delete(std::string_view name) const {
   SLUICE_RETURN_IF_ERROR(CheckObjectName(name));
   const S3Request request{.method = "DELETE", .key = KeyOf(name)};
-  const S3Answer answer = Send(request);
+  const S3Answer answer = Send(request, timeout_);
   if (!answer.ok()) {
     absl::Status error = ErrorOf(request, answer);
     if (!absl::IsNotFound(error)) return error;
@@ -329,7 +417,7 @@ absl::StatusOr<std::vector<std::string>> S3Store::List(std::string_view prefix) 
       .query = {{"list-type", "2"}, {"prefix", KeyOf(prefix) + (prefix.empty() ? "" : "/")}}};
   std::vector<std::string> names;
   while (true) {
-    const S3Answer answer = Send(request);
+    const S3Answer answer = Send(request, timeout_);
     if (!answer.ok()) return absl::UnavailableError(ErrorOf(request, answer).message());
     for (size_t from = 0; const auto key = Element(answer.body, "Key", &from);) {
       names.push_back(key->substr(std::min(key->size(), prefix_.size())));

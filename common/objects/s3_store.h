@@ -7,7 +7,8 @@
 //
 // 5xx, 429, timeouts, stalls and connections that break are tried again, with pauses that grow and
 // vary, until the time of the settings is up; a download goes on where it broke off. A Put that was
-// tried more than once and finds the name taken looks whether the object there is its own.
+// tried more than once and finds the name taken looks whether the object there is its own. A piece
+// of an object (ObjectReader) is given at most 10 s: whoever reads one can fetch the whole.
 #pragma once
 
 #include <chrono>
@@ -35,11 +36,16 @@ class S3Store : public ObjectStore {
   std::filesystem::path NewTemporaryPath() const override { return cache_->NewTemporaryPath(); }
   // What was put is in the cache.
   absl::Status Put(std::string_view name, const std::filesystem::path& file) const override;
-  absl::StatusOr<ObjectFile> Fetch(std::string_view name) const override;
+  absl::StatusOr<ObjectFile> Fetch(std::string_view name,
+                                   const Patience& patience = {}) const override;
+  ObjectFile FetchLocal(std::string_view name) const override { return cache_->Find(name); }
+  absl::StatusOr<std::unique_ptr<const ObjectReader>> OpenReader(std::string_view name,
+                                                                 uint64_t bytes) const override;
   absl::Status Delete(std::string_view name) const override;
   absl::StatusOr<std::vector<std::string>> List(std::string_view prefix) const override;
 
  private:
+  class Reader;
   struct Upload {
     std::string key;
     std::filesystem::path file;
@@ -50,15 +56,16 @@ class S3Store : public ObjectStore {
   S3Store(S3Endpoint endpoint, std::string prefix, const ObjectSettings& settings,
           std::unique_ptr<ObjectCache> cache);
   std::string KeyOf(std::string_view name) const { return prefix_ + std::string(name); }
-  // Until an answer is no reason to try again. *tries counts.
-  S3Answer Send(const S3Request& request, int* tries = nullptr) const;
+  // Until an answer is no reason to try again, or `timeout` is up. *tries counts.
+  S3Answer Send(const S3Request& request, std::chrono::milliseconds timeout,
+                int* tries = nullptr) const;
   absl::Status PutWhole(const Upload& upload) const;
   absl::Status PutInParts(const Upload& upload) const;
   absl::StatusOr<std::string> PutParts(const Upload& upload, const std::string& upload_id) const;
   // What a Put ends with whose last answer is `answer`, after so many tries.
   absl::Status Concluded(const Upload& upload, const S3Answer& answer, int tries) const;
-  absl::StatusOr<std::string> Download(const std::string& key,
-                                       const std::filesystem::path& to) const;
+  absl::StatusOr<std::string> Download(const std::string& key, const std::filesystem::path& to,
+                                       const Patience& patience) const;
 
   const std::unique_ptr<S3Client> client_;
   // Empty, or with a '/' at its end.

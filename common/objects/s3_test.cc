@@ -154,7 +154,7 @@ TEST_F(S3Test, ADownloadGoesOnWhereItBrokeOff) {
   const auto gets = s3_.Requests("GET");
   ASSERT_THAT(gets, SizeIs(4));
   EXPECT_EQ(gets[1].headers.at("range"), absl::StrCat("bytes=", large.size() / 2, "-"));
-  EXPECT_EQ(gets[1].headers.at("if-match"), "\"e\"");
+  EXPECT_EQ(gets[1].headers.at("if-match"), "\"e1\"");
   EXPECT_EQ(gets[3].headers.at("range"), absl::StrCat("bytes=", large.size() * 3 / 4, "-"));
 }
 
@@ -172,6 +172,68 @@ TEST_F(S3Test, BytesThatStayWrongAreCorruptAndNotKept) {
   }
   s3_.Set("pre/fix/c/2", "content", "");
   EXPECT_EQ(ReasonOf(store_->Fetch("c/2").status()), Reason::SEGMENT_CORRUPT);
+}
+
+TEST_F(S3Test, APieceIsReadAndNoMoreThanThat) {
+  const std::string large = Large();
+  ASSERT_TRUE(Put("c/1", large).ok());
+  Open(true);
+  const auto reader = *store_->OpenReader("c/1", large.size());
+  EXPECT_EQ(*reader->Read(5'000, 300), large.substr(5'000, 300));
+  EXPECT_EQ(*reader->Read(large.size() - 7, 7), large.substr(large.size() - 7));
+  EXPECT_EQ(*reader->Read(7, 0), "");
+  EXPECT_EQ(s3_.bytes_sent(), 307);
+  EXPECT_EQ(store_->FetchLocal("c/1"), nullptr);
+  ASSERT_TRUE(store_->Fetch("c/1").ok());
+  EXPECT_NE(store_->FetchLocal("c/1"), nullptr);
+}
+
+TEST_F(S3Test, APieceThatIsNotWhatWasAskedForIsAskedForAgain) {
+  ASSERT_TRUE(Put("c/1", "0123456789").ok());
+  const auto reader = *store_->OpenReader("c/1", 10);
+  s3_.Fail("GET", {Fault::kWhole, Fault::kShort, Fault::kTruncate, Fault::k500, Fault::kBreak});
+  EXPECT_EQ(*reader->Read(2, 4), "2345");
+  EXPECT_THAT(s3_.Requests("GET"), SizeIs(6));
+}
+
+TEST_F(S3Test, APieceThatNeverComesIsGivenUpWithTheTime) {
+  settings_.timeout_ms = 1'000;
+  Open();
+  ASSERT_TRUE(Put("c/1", "0123456789").ok());
+  const auto reader = *store_->OpenReader("c/1", 10);
+  s3_.Fail("GET", std::vector<Fault>(100, Fault::kWhole));
+  const absl::Status error = reader->Read(2, 4).status();
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(error.message()), HasSubstr("other bytes than 2-5"));
+}
+
+TEST_F(S3Test, PiecesAreOfOneObject) {
+  ASSERT_TRUE(Put("c/1", "0123456789").ok());
+  const auto reader = *store_->OpenReader("c/1", 10);
+  EXPECT_EQ(*reader->Read(2, 4), "2345");
+  s3_.Set("pre/fix/c/1", "abcdefghij", Sha256Of("abcdefghij"));
+  EXPECT_EQ(reader->Read(2, 4).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(*(*store_->OpenReader("c/1", 10))->Read(2, 4), "cdef");
+  EXPECT_EQ(ReasonOf((*store_->OpenReader("c/1", 11))->Read(2, 4).status()),
+            Reason::SEGMENT_CORRUPT);
+  s3_.Remove("pre/fix/c/1");
+  EXPECT_EQ(reader->Read(2, 4).status().code(), absl::StatusCode::kNotFound);
+}
+
+TEST_F(S3Test, AFetchEndsWhenItIsGivenUp) {
+  ASSERT_TRUE(Put("c/1", "content").ok());
+  Open(true);
+  s3_.Fail("GET", std::vector<Fault>(100, Fault::kSlowDown));
+  EXPECT_EQ(store_->Fetch("c/1", {.deadline = std::chrono::steady_clock::now()}).status().code(),
+            absl::StatusCode::kUnavailable);
+  std::stop_source stop;
+  std::jthread other([&] {
+    EXPECT_EQ(store_->Fetch("c/1", {.given_up = stop.get_token()}).status().code(),
+              absl::StatusCode::kCancelled);
+  });
+  while (s3_.Requests("GET").size() < 3) {
+  }
+  stop.request_stop();
 }
 
 TEST_F(S3Test, AMissingObjectIsNotFoundAndAMissingBucketIsNot) {

@@ -64,37 +64,9 @@ bool TakeValue(Decoder& in, v1::MetadataValue* value) {
   return false;
 }
 
-absl::StatusOr<Footer> ReadFooter(std::string_view file, std::string_view object) {
-  if (file.size() < kHeaderBytes + kTrailerBytes) return SegmentCorrupt(object, "cut short");
-  Decoder trailer(file.substr(file.size() - kTrailerBytes));
-  const auto length = trailer.Fixed<uint32_t>();
-  const auto crc32c = trailer.Fixed<uint32_t>();
-  if (trailer.rest() != kFooterMagic) return SegmentCorrupt(object, "no footer");
-  if (length > file.size() - kHeaderBytes - kTrailerBytes) {
-    return SegmentCorrupt(object, "the footer's length is wrong");
-  }
-  // The length is covered too.
-  const std::string_view covered =
-      file.substr(file.size() - kTrailerBytes - length, length + sizeof(length));
-  if (Crc32c(covered) != crc32c) {
-    return SegmentCorrupt(object, "the footer does not match its checksum");
-  }
-
-  Decoder in(covered.substr(0, length));
-  Footer footer;
-  footer.entries = in.Fixed<uint64_t>();
-  footer.rows = in.Fixed<uint64_t>();
-  footer.vectors = in.Fixed<uint64_t>();
-  for (auto left = in.Fixed<uint32_t>(); left > 0 && in.ok(); --left) {
-    Section s;
-    s.kind = static_cast<SectionKind>(in.Fixed<uint32_t>());
-    s.crc32c = in.Fixed<uint32_t>();
-    s.offset = in.Fixed<uint64_t>();
-    s.length = in.Fixed<uint64_t>();
-    footer.sections.push_back(s);
-  }
-  if (!in.ok()) return SegmentCorrupt(object, "the footer is incomplete");
-  return footer;
+// Of a kind that this version knows.
+bool IsKnown(const Section& section) {
+  return section.kind >= SectionKind::kHeader && section.kind <= SectionKind::kGraph;
 }
 
 }  // namespace
@@ -142,31 +114,77 @@ std::string_view Layout::Bytes(SectionKind kind, std::string_view file) const {
   return s == nullptr ? std::string_view() : file.substr(s->offset, s->length);
 }
 
-absl::StatusOr<Layout> ReadLayout(std::string_view file, std::string_view object) {
-  SLUICE_ASSIGN_OR_RETURN(Footer footer, ReadFooter(file, object));
+absl::StatusOr<Footer> ReadFooter(std::string_view end, uint64_t size, std::string_view object) {
+  if (size < kHeaderBytes + kTrailerBytes || end.size() < kTrailerBytes)
+    return SegmentCorrupt(object, "cut short");
+  Decoder trailer(end.substr(end.size() - kTrailerBytes));
+  const auto length = trailer.Fixed<uint32_t>();
+  const auto crc32c = trailer.Fixed<uint32_t>();
+  if (trailer.rest() != kFooterMagic) return SegmentCorrupt(object, "no footer");
+  if (length > size - kHeaderBytes - kTrailerBytes || length > end.size() - kTrailerBytes) {
+    return SegmentCorrupt(object, "the footer's length is wrong");
+  }
+  // The length is covered too.
+  const std::string_view covered =
+      end.substr(end.size() - kTrailerBytes - length, length + sizeof(length));
+  if (Crc32c(covered) != crc32c) {
+    return SegmentCorrupt(object, "the footer does not match its checksum");
+  }
+
+  Decoder in(covered.substr(0, length));
+  Footer footer;
+  footer.entries = in.Fixed<uint64_t>();
+  footer.rows = in.Fixed<uint64_t>();
+  footer.vectors = in.Fixed<uint64_t>();
+  for (auto left = in.Fixed<uint32_t>(); left > 0 && in.ok(); --left) {
+    Section s;
+    s.kind = static_cast<SectionKind>(in.Fixed<uint32_t>());
+    s.crc32c = in.Fixed<uint32_t>();
+    s.offset = in.Fixed<uint64_t>();
+    s.length = in.Fixed<uint64_t>();
+    footer.sections.push_back(s);
+  }
+  if (!in.ok()) return SegmentCorrupt(object, "the footer is incomplete");
   for (const Section& s : footer.sections) {
-    if (s.kind < SectionKind::kHeader || s.kind > SectionKind::kGraph) continue;
-    if (s.offset > file.size() || s.length > file.size() - s.offset) {
+    if (IsKnown(s) && (s.offset > size || s.length > size - s.offset)) {
       return SegmentCorrupt(object, "a section lies outside the file");
     }
-    if (SectionCrc(s.kind, file.substr(s.offset, s.length)) != s.crc32c) {
-      return SegmentCorrupt(object, absl::StrCat("section ", static_cast<uint32_t>(s.kind),
-                                                 " does not match its checksum"));
-    }
   }
-  Layout layout{.dimension = 0, .footer = std::move(footer)};
-  Decoder header(layout.Bytes(SectionKind::kHeader, file));
+  return footer;
+}
+
+absl::Status CheckSection(const Section& section, std::string_view covered,
+                          std::string_view object) {
+  if (SectionCrc(section.kind, covered) == section.crc32c) return absl::OkStatus();
+  return SegmentCorrupt(object, absl::StrCat("section ", static_cast<uint32_t>(section.kind),
+                                             " does not match its checksum"));
+}
+
+absl::StatusOr<uint32_t> ReadHeader(std::string_view bytes, std::string_view object) {
+  Decoder header(bytes);
   if (header.Bytes(kHeaderMagic.size()) != kHeaderMagic) {
     return SegmentCorrupt(object, "no header");
   }
   const auto version = header.Fixed<uint32_t>();
-  layout.dimension = header.Fixed<uint32_t>();
+  const auto dimension = header.Fixed<uint32_t>();
   if (!header.ok()) return SegmentCorrupt(object, "the header is incomplete");
   if (version != kFormatVersion) {
     return absl::FailedPreconditionError(absl::StrCat(std::string(object), ": segment format ",
                                                       version, "; this program reads ",
                                                       kFormatVersion));
   }
+  return dimension;
+}
+
+absl::StatusOr<Layout> ReadLayout(std::string_view file, std::string_view object) {
+  SLUICE_ASSIGN_OR_RETURN(Footer footer, ReadFooter(file, file.size(), object));
+  for (const Section& s : footer.sections) {
+    if (!IsKnown(s)) continue;
+    SLUICE_RETURN_IF_ERROR(CheckSection(s, file.substr(s.offset, s.length), object));
+  }
+  Layout layout{.dimension = 0, .footer = std::move(footer)};
+  SLUICE_ASSIGN_OR_RETURN(layout.dimension,
+                          ReadHeader(layout.Bytes(SectionKind::kHeader, file), object));
   return layout;
 }
 

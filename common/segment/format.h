@@ -57,9 +57,19 @@ uint32_t SectionCrc(SectionKind kind, std::string_view bytes);
 std::string EncodeHeader(uint32_t dimension);
 std::string EncodeFooter(const Footer& footer);
 
-// What a file's header and footer say, once checked: every section that this version knows lies
-// within the file and has its checksum. The error says what is wrong, and is SEGMENT_CORRUPT for
-// `object`, or FAILED_PRECONDITION for a newer format.
+// Errors below say what is wrong, and are SEGMENT_CORRUPT for `object`, or FAILED_PRECONDITION for
+// a newer format.
+
+// What the footer says of a file of `size` bytes that ends in `end`, once checked: every section
+// that this version knows lies within the file.
+absl::StatusOr<Footer> ReadFooter(std::string_view end, uint64_t size, std::string_view object);
+// `covered`: what SectionCrc covers of the section, or all of it.
+absl::Status CheckSection(const Section& section, std::string_view covered,
+                          std::string_view object);
+// The dimension.
+absl::StatusOr<uint32_t> ReadHeader(std::string_view header, std::string_view object);
+
+// What a file's header and footer say, once checked, and the checksums of its sections too.
 struct Layout {
   uint32_t dimension = 0;
   Footer footer;

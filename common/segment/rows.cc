@@ -36,24 +36,46 @@ using rocksdb::IOOptions;
 using rocksdb::IOStatus;
 using rocksdb::Slice;
 
+// The bytes of a section, in memory or read by range.
+struct Source {
+  std::string_view memory;
+  RowsReader::ReadRange read;
+  uint64_t size = 0;
+};
+
+IOStatus ToRocksDb(const absl::Status& error) {
+  const std::string message(error.message());
+  if (absl::IsNotFound(error)) return IOStatus::PathNotFound(message);
+  if (absl::IsDataLoss(error)) return IOStatus::Corruption(message);
+  return IOStatus::IOError(message);
+}
+
 class SectionFile final : public FSRandomAccessFile {
  public:
-  explicit SectionFile(std::string_view bytes) : bytes_(bytes) {}
+  // `source` outlives it.
+  explicit SectionFile(const Source& source) : source_(source) {}
 
   IOStatus Read(uint64_t offset, size_t n, const IOOptions&, Slice* result, char* scratch,
                 IODebugContext*) const override {
-    const size_t begin = std::min<uint64_t>(offset, bytes_.size());
-    // Copied, since a block may stay in the cache for longer than the segment is open.
-    *result = Slice(scratch, bytes_.copy(scratch, n, begin));
+    const uint64_t begin = std::min(offset, source_.size);
+    const size_t bytes = std::min<uint64_t>(n, source_.size - begin);
+    if (!source_.read) {
+      // Copied, since a block may stay in the cache for longer than the segment is open.
+      *result = Slice(scratch, source_.memory.copy(scratch, bytes, begin));
+      return IOStatus::OK();
+    }
+    const absl::StatusOr<std::string> range = source_.read(begin, bytes);
+    if (!range.ok()) return ToRocksDb(range.status());
+    *result = Slice(scratch, range->copy(scratch, bytes));
     return IOStatus::OK();
   }
-  // Memory needs no read-ahead.
+  // Nothing is read ahead: what is read at opening is at hand already.
   IOStatus Prefetch(uint64_t, size_t, const IOOptions&, IODebugContext*) override {
     return IOStatus::OK();
   }
 
  private:
-  const std::string_view bytes_;
+  const Source& source_;
 };
 
 // Not synced: the segment is, once the section was copied into it.
@@ -76,11 +98,11 @@ class ScratchFile final : public FSWritableFile {
   const uint64_t begin_;
 };
 
-// One file: `read`, or a new one that appends to `write`.
+// One file: that of `read`, or a new one that appends to `write`.
 class SectionFileSystem final : public rocksdb::FileSystemWrapper {
  public:
-  explicit SectionFileSystem(std::string_view read, Scratch* write)
-      : FileSystemWrapper(rocksdb::FileSystem::Default()), read_(read), write_(write) {}
+  SectionFileSystem(Source read, Scratch* write)
+      : FileSystemWrapper(rocksdb::FileSystem::Default()), read_(std::move(read)), write_(write) {}
 
   const char* Name() const override { return "SegmentSection"; }
   IOStatus NewRandomAccessFile(const std::string&, const FileOptions&,
@@ -91,7 +113,7 @@ class SectionFileSystem final : public rocksdb::FileSystemWrapper {
   }
   IOStatus GetFileSize(const std::string&, const IOOptions&, uint64_t* size,
                        IODebugContext*) override {
-    *size = read_.size();
+    *size = read_.size;
     return IOStatus::OK();
   }
   IOStatus NewWritableFile(const std::string&, const FileOptions&,
@@ -105,7 +127,7 @@ class SectionFileSystem final : public rocksdb::FileSystemWrapper {
   }
 
  private:
-  const std::string_view read_;
+  const Source read_;
   Scratch* const write_;
 };
 
@@ -142,18 +164,25 @@ std::string_view ValueOf(const rocksdb::Iterator& it) {
   return {it.value().data(), it.value().size()};
 }
 
+// What is not as it must be, or could not be read.
+absl::Status ReadError(const rocksdb::Status& error, const std::string& object,
+                       const std::string& what) {
+  const std::string message = absl::StrCat(what, error.ok() ? "missing" : error.ToString());
+  if (error.IsPathNotFound()) return absl::NotFoundError(message);
+  if (error.IsIOError()) return absl::UnavailableError(message);
+  return SegmentCorrupt(object, message);
+}
+
 // Of a row that is not where it must be.
 absl::Status RowError(const rocksdb::Iterator& it, uint32_t row, const std::string& object) {
-  return SegmentCorrupt(
-      object,
-      absl::StrCat("row ", row, ": ", it.status().ok() ? "missing" : it.status().ToString()));
+  return ReadError(it.status(), object, absl::StrCat("row ", row, ": "));
 }
 
 }  // namespace
 
 struct RowsWriter::Rep {
   explicit Rep(Scratch* out)
-      : env(rocksdb::NewCompositeEnv(std::make_shared<SectionFileSystem>("", out))),
+      : env(rocksdb::NewCompositeEnv(std::make_shared<SectionFileSystem>(Source(), out))),
         options(RowsOptions(env.get())),
         sst(rocksdb::EnvOptions(), options) {}
 
@@ -186,9 +215,10 @@ absl::Status RowsWriter::Finish() {
 }
 
 struct RowsReader::Rep {
-  Rep(std::string_view section, std::string name)
+  Rep(Source section, std::string name)
       : object(std::move(name)),
-        env(rocksdb::NewCompositeEnv(std::make_shared<SectionFileSystem>(section, nullptr))),
+        env(rocksdb::NewCompositeEnv(
+            std::make_shared<SectionFileSystem>(std::move(section), nullptr))),
         sst(RowsOptions(env.get())) {}
 
   const std::string object;
@@ -201,10 +231,22 @@ RowsReader::~RowsReader() = default;
 
 absl::StatusOr<std::unique_ptr<RowsReader>> RowsReader::Open(std::string_view section,
                                                              uint64_t rows, std::string object) {
-  auto rep = std::make_unique<Rep>(section, std::move(object));
-  if (const auto s = rep->sst.Open(kSectionName); !s.ok()) {
-    return SegmentCorrupt(rep->object, s.ToString());
-  }
+  return Open(
+      std::make_unique<Rep>(Source{.memory = section, .read = nullptr, .size = section.size()},
+                            std::move(object)),
+      rows);
+}
+
+absl::StatusOr<std::unique_ptr<RowsReader>> RowsReader::Open(ReadRange read, uint64_t bytes,
+                                                             uint64_t rows, std::string object) {
+  return Open(std::make_unique<Rep>(Source{.memory = {}, .read = std::move(read), .size = bytes},
+                                    std::move(object)),
+              rows);
+}
+
+absl::StatusOr<std::unique_ptr<RowsReader>> RowsReader::Open(std::unique_ptr<Rep> rep,
+                                                             uint64_t rows) {
+  if (const auto s = rep->sst.Open(kSectionName); !s.ok()) return ReadError(s, rep->object, "");
   if (const auto stored = rep->sst.GetTableProperties()->num_entries; stored != rows) {
     return SegmentCorrupt(rep->object, absl::StrCat(stored, " rows instead of ", rows));
   }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,9 +35,13 @@ class RowsWriter {
 };
 
 // Reads them, checking each block against its checksum. Thread-safe. Blocks are kept in one cache
-// of 32 MiB for all segments of the process. Errors: SEGMENT_CORRUPT.
+// of 32 MiB for all segments of the process. Errors: SEGMENT_CORRUPT; of a section that is read by
+// range also NOT_FOUND and UNAVAILABLE, as the range's.
 class RowsReader {
  public:
+  // Reads that many bytes of the section.
+  using ReadRange = std::function<absl::StatusOr<std::string>(uint64_t offset, uint64_t bytes)>;
+
   // Rows in ascending order, for merges: leaves the cache alone. One thread.
   class Cursor {
    public:
@@ -55,6 +60,9 @@ class RowsReader {
   // `section` outlives the reader and has at least one row; `object` names the segment in errors.
   static absl::StatusOr<std::unique_ptr<RowsReader>> Open(std::string_view section, uint64_t rows,
                                                           std::string object);
+  // The same of a section of `bytes` that is not in memory.
+  static absl::StatusOr<std::unique_ptr<RowsReader>> Open(ReadRange read, uint64_t bytes,
+                                                          uint64_t rows, std::string object);
   ~RowsReader();
 
   absl::StatusOr<std::string> Read(uint32_t row) const;
@@ -65,6 +73,7 @@ class RowsReader {
  private:
   struct Rep;
   explicit RowsReader(std::unique_ptr<Rep> rep);
+  static absl::StatusOr<std::unique_ptr<RowsReader>> Open(std::unique_ptr<Rep> rep, uint64_t rows);
   std::unique_ptr<Rep> rep_;
 };
 

@@ -1,6 +1,7 @@
 #include "common/segment/segment.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "common/errors/errors.h"
 #include "common/segment/files.h"
 #include "common/segment/format.h"
+#include "common/segment/remote_file.h"
 #include "common/segment/rows.h"
 
 namespace sluice {
@@ -52,6 +54,49 @@ bool Agrees(const Footer& footer, const v1::SegmentInfo& info) {
          footer.vectors <= footer.rows;
 }
 
+// Of a remote segment, read at once with the index: the footer, and the end of the rows.
+constexpr uint64_t kRemoteEndBytes = 64 << 10;
+// Of the rows section, for each byte of RocksDB's index in it, if blocks are compressed to a
+// quarter.
+constexpr uint64_t kRowsPerIndexByte = 256;
+
+template <class T>
+std::vector<T> Copied(std::string_view bytes) {
+  std::vector<T> copy(bytes.size() / sizeof(T));
+  if (!copy.empty()) std::memcpy(copy.data(), bytes.data(), copy.size() * sizeof(T));
+  return copy;
+}
+
+// `*bytes`: the section, which must have that length, once its checksum was compared.
+absl::Status ReadSection(const RemoteFile& file, const Footer& footer, SectionKind kind,
+                         uint64_t length, const std::string& object, std::string* bytes) {
+  const Section* const section = footer.Find(kind);
+  if (section == nullptr || section->length != length) {
+    return SegmentCorrupt(object, absl::StrCat("section ", static_cast<uint32_t>(kind),
+                                               " is missing, or its length is wrong"));
+  }
+  SLUICE_ASSIGN_OR_RETURN(*bytes, file.Read(section->offset, section->length));
+  return CheckSection(*section, *bytes, object);
+}
+
+absl::StatusOr<std::unique_ptr<RowsReader>> OpenRows(RemoteFile& file, const Footer& footer,
+                                                     uint64_t rows, std::string object) {
+  const Section* const section = footer.Find(SectionKind::kRows);
+  if (section == nullptr) return SegmentCorrupt(object, "there are no rows");
+  // RocksDB's index of blocks lies before what is checked here; about a block in 4 KiB.
+  const uint64_t end = section->offset + section->length;
+  const uint64_t tail =
+      std::min(section->length, 2 * kRowsTailBytes + section->length / kRowsPerIndexByte);
+  SLUICE_RETURN_IF_ERROR(file.Hold(end - tail, tail));
+  const uint64_t covered = std::min<uint64_t>(section->length, kRowsTailBytes);
+  SLUICE_ASSIGN_OR_RETURN(const std::string last, file.Read(end - covered, covered));
+  SLUICE_RETURN_IF_ERROR(CheckSection(*section, last, object));
+  const auto read = [&file, begin = section->offset](uint64_t offset, uint64_t bytes) {
+    return file.Read(begin + offset, bytes);
+  };
+  return RowsReader::Open(read, section->length, rows, std::move(object));
+}
+
 }  // namespace
 
 std::string SegmentObjectName(const CollectionId& collection, Incarnation incarnation,
@@ -64,6 +109,14 @@ std::string SegmentObjectName(const CollectionId& collection, Incarnation log,
   return SegmentObjectName(collection, info.incarnation() ? Incarnation(info.incarnation()) : log,
                            info.token(), info.number());
 }
+
+struct Segment::Remote {
+  Remote(ReadRange read, uint64_t size) : file(std::move(read), size) {}
+
+  RemoteFile file;
+  std::vector<Entry> entries;
+  std::vector<uint32_t> slots;
+};
 
 Segment::Segment() = default;
 Segment::~Segment() = default;
@@ -107,7 +160,7 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Open(const std::filesyst
   if (segment->graph_ && info.vectors() < info.entries()) {
     for (uint32_t i = 0; i < info.entries(); ++i) {
       const uint32_t row = segment->entries_[i].row;
-      if (row == kDeleted || segment->Vector(row).empty()) continue;
+      if (row == kDeleted || !segment->HasVector(row)) continue;
       segment->entries_of_vectors_.push_back(i);
     }
   }
@@ -115,7 +168,62 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Open(const std::filesyst
     SLUICE_ASSIGN_OR_RETURN(segment->rows_, RowsReader::Open(layout.Bytes(SectionKind::kRows, file),
                                                              info.rows(), object));
   }
+  segment->local_now_ = segment.get();
   return segment;
+}
+
+absl::StatusOr<std::shared_ptr<const Segment>> Segment::OpenRemote(ReadRange read,
+                                                                   const v1::SegmentInfo& info,
+                                                                   std::string object) {
+  std::shared_ptr<Segment> segment(new Segment);
+  segment->info_ = info;
+  segment->remote_ = std::make_unique<Remote>(std::move(read), info.bytes());
+  SLUICE_RETURN_IF_ERROR(segment->ReadRemote(std::move(object)));
+  return segment;
+}
+
+absl::Status Segment::ReadRemote(std::string object) {
+  RemoteFile& file = remote_->file;
+  // Footer and index, and the end of the rows, if no graph lies between.
+  const uint64_t wanted = info_.entries() * sizeof(Entry) + kRemoteEndBytes;
+  const uint64_t end = std::min(info_.bytes(), wanted);
+  SLUICE_RETURN_IF_ERROR(file.Hold(info_.bytes() - end, end));
+  SLUICE_ASSIGN_OR_RETURN(const std::string last, file.Read(info_.bytes() - end, end));
+  SLUICE_ASSIGN_OR_RETURN(const Footer footer, ReadFooter(last, info_.bytes(), object));
+  if (!Agrees(footer, info_)) return SegmentCorrupt(object, "not the segment listed");
+
+  std::string bytes;
+  SLUICE_RETURN_IF_ERROR(
+      ReadSection(file, footer, SectionKind::kHeader, kHeaderBytes, object, &bytes));
+  SLUICE_ASSIGN_OR_RETURN(dimension_, ReadHeader(bytes, object));
+  SLUICE_RETURN_IF_ERROR(ReadSection(file, footer, SectionKind::kIndex,
+                                     info_.entries() * sizeof(Entry), object, &bytes));
+  remote_->entries = Copied<Entry>(bytes);
+  entries_ = remote_->entries;
+  if (!IsIndex(entries_, info_.rows())) return SegmentCorrupt(object, "the id index is wrong");
+  if (info_.vectors() > 0 && info_.vectors() < info_.rows()) {
+    SLUICE_RETURN_IF_ERROR(ReadSection(file, footer, SectionKind::kSlots,
+                                       info_.rows() * sizeof(uint32_t), object, &bytes));
+    remote_->slots = Copied<uint32_t>(bytes);
+    slots_ = remote_->slots;
+    if (!IsSlots(slots_, info_.vectors())) {
+      return SegmentCorrupt(object, "the vectors' places are wrong");
+    }
+  }
+  if (info_.rows() > 0) {
+    SLUICE_ASSIGN_OR_RETURN(rows_, OpenRows(file, footer, info_.rows(), std::move(object)));
+  }
+  file.LetGo();
+  return absl::OkStatus();
+}
+
+void Segment::UseLocal(std::shared_ptr<const Segment> local) const {
+  SLUICE_CHECK(local->file_ != nullptr && local->info_.bytes() == info_.bytes() &&
+               local->info_.entries() == info_.entries());
+  const MutexLock lock(mutex_);
+  if (is_local()) return;
+  local_ = std::move(local);
+  local_now_.store(local_.get(), std::memory_order_release);
 }
 
 std::optional<uint32_t> Segment::Find(const IdHash& id) const {
@@ -138,26 +246,47 @@ std::optional<uint32_t> Segment::Find(const IdHash& id) const {
   return found->row;
 }
 
-std::span<const float> Segment::Vector(uint32_t row) const {
+bool Segment::HasVector(uint32_t row) const {
   SLUICE_CHECK(row < info_.rows());
-  if (vectors_.empty()) return {};
+  return slots_.empty() ? info_.vectors() > 0 : slots_[row] != kNoSlot;
+}
+
+std::span<const float> Segment::Vector(uint32_t row) const {
+  if (!HasVector(row)) return {};
   const uint32_t slot = slots_.empty() ? row : slots_[row];
-  if (slot == kNoSlot) return {};
-  return vectors_.subspan(size_t{slot} * dimension_, dimension_);
+  return vectors().subspan(size_t{slot} * dimension_, dimension_);
+}
+
+const Graph* Segment::graph() const {
+  SLUICE_CHECK(is_local());
+  const std::optional<Graph>& graph = local()->graph_;
+  return graph ? &*graph : nullptr;
+}
+
+std::span<const float> Segment::vectors() const {
+  SLUICE_CHECK(is_local());
+  return local()->vectors_;
 }
 
 const Segment::Entry& Segment::EntryOfVector(uint32_t vector) const {
-  SLUICE_CHECK(graph_.has_value() && vector < info_.vectors());
-  return entries_[entries_of_vectors_.empty() ? vector : entries_of_vectors_[vector]];
+  SLUICE_CHECK(graph() != nullptr && vector < info_.vectors());
+  const std::vector<uint32_t>& entries = local()->entries_of_vectors_;
+  return entries_[entries.empty() ? vector : entries[vector]];
+}
+
+absl::StatusOr<Row> Segment::ReadFields(uint32_t row) const {
+  SLUICE_CHECK(row < info_.rows());
+  const Segment* const at = is_local() ? local() : this;
+  SLUICE_ASSIGN_OR_RETURN(const std::string value, at->rows_->Read(row));
+  Row result;
+  if (!DecodeRow(value, &result)) {
+    return SegmentCorrupt(at->rows_->object(), absl::StrCat("row ", row, ": unknown encoding"));
+  }
+  return result;
 }
 
 absl::StatusOr<Row> Segment::ReadRow(uint32_t row) const {
-  SLUICE_CHECK(row < info_.rows());
-  SLUICE_ASSIGN_OR_RETURN(const std::string value, rows_->Read(row));
-  Row result;
-  if (!DecodeRow(value, &result)) {
-    return SegmentCorrupt(rows_->object(), absl::StrCat("row ", row, ": unknown encoding"));
-  }
+  SLUICE_ASSIGN_OR_RETURN(Row result, ReadFields(row));
   const std::span<const float> vector = Vector(row);
   result.vector.assign(vector.begin(), vector.end());
   return result;

@@ -3,16 +3,21 @@
 //
 // Segment: opened from a file, checked (sizes; checksums of everything but the rows, whose blocks
 // are checked as they are read), then read-only and thread-safe; the file may be unlinked while it
-// is open. SegmentWriter: one thread; until Finish returns OK there is nothing at `path` that Open
-// accepts, and if it never does, the file is removed; after an error of I/O it is only good to be
-// destroyed.
+// is open. Or opened remotely, where it lies in a store far away: then it knows its ids, and which
+// rows have vectors, and reads rows by range; vectors and graph are there once it was given the
+// same segment opened from a file (UseLocal). SegmentWriter: one thread; until Finish returns OK
+// there is nothing at `path` that Open accepts, and if it never does, the file is removed; after an
+// error of I/O it is only good to be destroyed.
 //
 // Errors: SEGMENT_CORRUPT (DATA_LOSS) naming the object; NOT_FOUND if it is not there; UNAVAILABLE
-// for I/O (the message has path and errno); FAILED_PRECONDITION for a file of a newer format.
+// for I/O (the message has path and errno); FAILED_PRECONDITION for a file of a newer format. A row
+// of a remote segment may also turn out to be NOT_FOUND (the object was deleted) or UNAVAILABLE.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,6 +26,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
+#include "common/base/mutex.h"
 #include "common/record/fold.h"
 #include "common/segment/graph.h"
 #include "common/segment/id_hash.h"
@@ -78,7 +84,19 @@ class Segment {
   // `info`: as SegmentWriter or MergeSegments made it; the file must agree.
   static absl::StatusOr<std::shared_ptr<const Segment>> Open(const std::filesystem::path& path,
                                                              const v1::SegmentInfo& info);
+  // Reads that many bytes of a segment's file: NOT_FOUND, UNAVAILABLE, SEGMENT_CORRUPT.
+  using ReadRange = std::function<absl::StatusOr<std::string>(uint64_t offset, uint64_t bytes)>;
+  // Reads footer, index and what leads to the rows, in two to five ranges; `read` is thread-safe,
+  // and kept. Vectors and graph are not read, and so not checked. `object` names it in errors.
+  static absl::StatusOr<std::shared_ptr<const Segment>> OpenRemote(ReadRange read,
+                                                                   const v1::SegmentInfo& info,
+                                                                   std::string object);
   ~Segment();
+
+  // Whether vectors and graph are at hand. Once true, it stays so.
+  bool is_local() const { return local() != nullptr; }
+  // Of a remote one: reads from `local` from now on, which is the same segment.
+  void UseLocal(std::shared_ptr<const Segment> local) const EXCLUDES(mutex_);
 
   const v1::SegmentInfo& info() const { return info_; }
   // Of the vectors; 0: there are none.
@@ -87,12 +105,18 @@ class Segment {
   std::span<const Entry> entries() const { return entries_; }
   // nullopt: this segment does not speak of the id.
   std::optional<uint32_t> Find(const IdHash& id) const;
-  // Rows are 0 .. info().rows - 1, in order of id hash. The vector of a row: empty if it has none.
-  // Points into the mapping.
+  // Rows are 0 .. info().rows - 1, in order of id hash.
+  bool HasVector(uint32_t row) const;
+  // Without its vector.
+  absl::StatusOr<Row> ReadFields(uint32_t row) const;
+
+  // The rest only if is_local().
+
+  // Of a row: empty if it has none. Points into the mapping.
   std::span<const float> Vector(uint32_t row) const;
   // Over `vectors`, by their numbers there; nullptr: there is none.
-  const Graph* graph() const { return graph_ ? &*graph_ : nullptr; }
-  std::span<const float> vectors() const { return vectors_; }
+  const Graph* graph() const;
+  std::span<const float> vectors() const;
   // Whose vector it is. Only if there is a graph.
   const Entry& EntryOfVector(uint32_t vector) const;
   // The whole row, its vector included.
@@ -101,10 +125,17 @@ class Segment {
   const RowsReader* rows_reader() const { return rows_.get(); }
 
  private:
+  // What a remote one holds of its file.
+  struct Remote;
+
   Segment();
+  const Segment* local() const { return local_now_.load(std::memory_order_acquire); }
+  absl::Status ReadRemote(std::string object);
 
   v1::SegmentInfo info_;
+  // One of these.
   std::unique_ptr<MappedFile> file_;
+  std::unique_ptr<Remote> remote_;
   std::unique_ptr<RowsReader> rows_;
   uint32_t dimension_ = 0;
   std::span<const Entry> entries_;
@@ -114,6 +145,11 @@ class Segment {
   std::optional<Graph> graph_;
   // The entry of each vector of the graph; empty: entry i has vector i.
   std::vector<uint32_t> entries_of_vectors_;
+
+  // Whose vectors and graph are used: its own, or those of local_; nullptr: there are none yet.
+  mutable std::atomic<const Segment*> local_now_ = nullptr;
+  mutable Mutex mutex_;
+  mutable std::shared_ptr<const Segment> local_ GUARDED_BY(mutex_);
 };
 
 }  // namespace sluice

@@ -2,6 +2,8 @@
 // and merge. README.md has figures.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
@@ -101,6 +103,31 @@ void Search(benchmark::State& state) {
   state.SetLabel(v1::Metric_Name(metric));
 }
 BENCHMARK(Search)->DenseRange(v1::METRIC_L2, v1::METRIC_IP)->Unit(benchmark::kMillisecond);
+
+// Over 8 segments of 20,000 vectors each, by as many threads.
+void SearchShared(benchmark::State& state) {
+  static const auto set = [] {
+    std::vector<std::shared_ptr<const Segment>> segments;
+    for (uint32_t i = 0; i < 8; ++i) {
+      const auto [path, info] = Write(i * 20'000, 20'000);
+      segments.push_back(Must(Segment::Open(path, info)));
+    }
+    return SegmentSet::Build(std::move(segments), nullptr);
+  }();
+  Executor executor(static_cast<size_t>(state.range(0) - 1));
+  std::vector<double> took;
+  for (auto _ : state) {
+    const auto since = std::chrono::steady_clock::now();
+    benchmark::DoNotOptimize(set->Search(v1::METRIC_COSINE, TheSegment()->Vector(1), 10,
+                                         [](SegmentSet::Place) { return false; },
+                                         {.helpers = &executor}));
+    const std::chrono::duration<double, std::milli> one = std::chrono::steady_clock::now() - since;
+    took.push_back(one.count());
+  }
+  std::ranges::nth_element(took, took.begin() + took.size() / 2);
+  state.counters["p50_ms"] = took[took.size() / 2];
+}
+BENCHMARK(SearchShared)->Arg(1)->Arg(2)->Unit(benchmark::kMillisecond)->UseRealTime();
 
 void Find(benchmark::State& state) {
   std::vector<IdHash> ids;

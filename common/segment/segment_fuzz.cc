@@ -55,12 +55,8 @@ bool IsCorrupt(const absl::Status& status) {
   return ReasonOf(status) == Reason::SEGMENT_CORRUPT || absl::IsFailedPrecondition(status);
 }
 
-void TryOpen(const Written& written, std::string_view bytes, bool same_length) {
-  static const FuzzFile file;
-  file.Write(bytes);
-  v1::SegmentInfo info = written.info;
-  if (same_length) info.set_bytes(bytes.size());
-  const auto segment = Segment::Open(file.path(), info);
+void TryRead(const Written& written, const v1::SegmentInfo& info,
+             const absl::StatusOr<std::shared_ptr<const Segment>>& segment) {
   if (!segment.ok()) {
     SLUICE_CHECK(IsCorrupt(segment.status()));
     return;
@@ -68,9 +64,22 @@ void TryOpen(const Written& written, std::string_view bytes, bool same_length) {
   for (const Segment::Entry& entry : (*segment)->entries())
     SLUICE_CHECK((*segment)->Find(entry.id) == entry.row);
   for (uint32_t i = 0; i < info.rows(); ++i) {
-    const auto row = (*segment)->ReadRow(i);
+    const bool is_local = (*segment)->is_local();
+    const auto row = is_local ? (*segment)->ReadRow(i) : (*segment)->ReadFields(i);
     SLUICE_CHECK(row.ok() ? EncodeRow(*row) == written.rows[i] : IsCorrupt(row.status()));
   }
+}
+
+void TryOpen(const Written& written, std::string_view bytes, bool same_length) {
+  static const FuzzFile file;
+  file.Write(bytes);
+  v1::SegmentInfo info = written.info;
+  if (same_length) info.set_bytes(bytes.size());
+  TryRead(written, info, Segment::Open(file.path(), info));
+  const auto range = [bytes](uint64_t offset, uint64_t size) -> absl::StatusOr<std::string> {
+    return std::string(bytes.substr(offset, size));
+  };
+  if (info.bytes() == bytes.size()) TryRead(written, info, Segment::OpenRemote(range, info, "any"));
 }
 
 // The file with a footer that says something else of every section but the rows.

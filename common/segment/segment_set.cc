@@ -1,8 +1,6 @@
 #include "common/segment/segment_set.h"
 
 #include <algorithm>
-#include <bit>
-#include <tuple>
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
@@ -32,10 +30,6 @@ void ForEachOverwritten(const Segment& older, const Segment& newer, Visit visit)
     if (at == new_entries.end()) return;
     if (at->id == entry.id && entry.row != Segment::kDeleted) visit(entry.row);
   }
-}
-
-bool IsNearer(const SegmentSet::Neighbour& a, const SegmentSet::Neighbour& b) {
-  return std::tie(a.distance, a.id) < std::tie(b.distance, b.id);
 }
 
 }  // namespace
@@ -98,6 +92,20 @@ std::optional<SegmentSet::Place> SegmentSet::Find(const IdHash& id) const {
   return std::nullopt;
 }
 
+bool SegmentSet::HasVector(Place place) const {
+  SLUICE_CHECK(place.segment < segments_.size());
+  return segments_[place.segment]->HasVector(place.row);
+}
+
+absl::StatusOr<Row> SegmentSet::ReadFields(Place place) const {
+  SLUICE_CHECK(place.segment < segments_.size());
+  return segments_[place.segment]->ReadFields(place.row);
+}
+
+bool SegmentSet::is_local() const {
+  return std::ranges::all_of(segments_, [](const auto& segment) { return segment->is_local(); });
+}
+
 absl::StatusOr<Row> SegmentSet::ReadRow(Place place) const {
   SLUICE_CHECK(place.segment < segments_.size());
   return segments_[place.segment]->ReadRow(place.row);
@@ -141,89 +149,6 @@ void SegmentSet::VisitLive(std::optional<IdHash> after,
     if (!visit(head.at->id, {.segment = head.segment, .row = head.at->row})) return;
     push_from(head.at + 1, head.segment);
   }
-}
-
-class SegmentSet::Nearest {
- public:
-  explicit Nearest(size_t k) : k_(k) {}
-
-  size_t k() const { return k_; }
-  bool Wants(const Neighbour& candidate) const {
-    return heap_.size() < k_ || IsNearer(candidate, heap_.front());
-  }
-  // Wants(candidate).
-  void Add(const Neighbour& candidate) {
-    if (heap_.size() == k_) {
-      std::ranges::pop_heap(heap_, IsNearer);
-      heap_.pop_back();
-    }
-    heap_.push_back(candidate);
-    std::ranges::push_heap(heap_, IsNearer);
-  }
-  std::vector<Neighbour> Take() {
-    std::ranges::sort_heap(heap_, IsNearer);
-    return std::move(heap_);
-  }
-
- private:
-  const size_t k_;
-  std::vector<Neighbour> heap_;
-};
-
-std::vector<SegmentSet::Neighbour> SegmentSet::Search(v1::Metric metric,
-                                                      std::span<const float> query, size_t k,
-                                                      absl::FunctionRef<bool(Place)> skip) const {
-  Nearest nearest(k);
-  if (k == 0) return {};
-  const DistanceTo distance_to(metric, query);
-  for (uint32_t i = 0; i < segments_.size(); ++i) {
-    const Segment& segment = *segments_[i];
-    if (segment.info().vectors() == 0 || segment.dimension() != query.size()) continue;
-    const Graph* const graph = segment.graph();
-    if (graph != nullptr && graph->metric() == metric &&
-        SearchGraph(i, distance_to, nearest, skip)) {
-      continue;
-    }
-    SearchAll(i, distance_to, nearest, skip);
-  }
-  return nearest.Take();
-}
-
-void SegmentSet::SearchAll(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
-                           absl::FunctionRef<bool(Place)> skip) const {
-  const Segment& segment = *segments_[i];
-  for (const Segment::Entry& entry : segment.entries()) {
-    if (entry.row == Segment::kDeleted || !live_[i]->Has(entry.row)) continue;
-    const std::span<const float> vector = segment.Vector(entry.row);
-    if (vector.empty()) continue;
-    const Neighbour candidate{.distance = distance_to(vector.data()),
-                              .id = entry.id,
-                              .place = {.segment = i, .row = entry.row}};
-    if (nearest.Wants(candidate) && !skip(candidate.place)) nearest.Add(candidate);
-  }
-}
-
-bool SegmentSet::SearchGraph(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
-                             absl::FunctionRef<bool(Place)> skip) const {
-  const Segment& segment = *segments_[i];
-  const Graph& graph = *segment.graph();
-  const LiveRows& live = *live_[i];
-  // The breadth was measured for ten neighbours.
-  const size_t breadth = graph.breadth() + nearest.k();
-  const auto hits = graph.Search(distance_to, segment.vectors().data(), segment.dimension(),
-                                 breadth, live.count / Graph::kLinkCost, [&](uint32_t vector) {
-                                   const uint32_t row = segment.EntryOfVector(vector).row;
-                                   return live.Has(row) && !skip({.segment = i, .row = row});
-                                 });
-  // Too few also where the graph leaves some unreachable.
-  if (!hits || hits->size() < nearest.k()) return false;
-  for (const Graph::Hit& hit : *hits) {
-    const Segment::Entry& entry = segment.EntryOfVector(hit.vector);
-    const Neighbour candidate{
-        .distance = hit.distance, .id = entry.id, .place = {.segment = i, .row = entry.row}};
-    if (nearest.Wants(candidate)) nearest.Add(candidate);
-  }
-  return true;
 }
 
 }  // namespace sluice

@@ -11,11 +11,20 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
+#include "common/base/executor.h"
 #include "common/segment/distance.h"
 #include "common/segment/segment.h"
 #include "sluice/v1/collection.pb.h"
 
 namespace sluice {
+
+// How a search shares its work with other threads.
+struct SearchSharing {
+  // Those that have nothing else to do take part; null: the caller alone searches.
+  Executor* helpers = nullptr;
+  // Vectors that are worth a hand-over, in bytes: a quarter of a millisecond. Tests take less.
+  uint64_t piece_bytes = 2 << 20;
+};
 
 class SegmentSet {
  public:
@@ -40,22 +49,30 @@ class SegmentSet {
   std::span<const std::shared_ptr<const Segment>> segments() const { return segments_; }
   uint64_t live_count() const { return live_count_; }
   std::optional<Place> Find(const IdHash& id) const;
-  absl::StatusOr<Row> ReadRow(Place place) const;
-  std::span<const float> Vector(Place place) const;
-
   // Live ids after `after` (nullopt: from the first), in order of hash, until `visit` returns
   // false.
   void VisitLive(std::optional<IdHash> after,
                  absl::FunctionRef<bool(const IdHash&, Place)> visit) const;
 
+  bool HasVector(Place place) const;
+  // The row without its vector.
+  absl::StatusOr<Row> ReadFields(Place place) const;
+
+  // Whether all segments are local (segment.h). Only then what follows.
+  bool is_local() const;
+  absl::StatusOr<Row> ReadRow(Place place) const;
+  std::span<const float> Vector(Place place) const;
+
   // The `k` live rows nearest to `query`, nearest first, without those for which `skip` is true.
   // Exact in segments without a graph of this metric, and where few rows are live; else
   // approximate. Equal distances are ordered, and at the k-th place cut off, by id hash: as far as
-  // it is exact, the answer depends on the rows alone, not on how they lie in segments. `skip` is
-  // asked only about rows that would otherwise be in the answer so far. A query of another
-  // dimension than a segment's finds nothing in it.
+  // it is exact, the answer depends on the rows alone, not on how they lie in segments; and never
+  // on which threads took part. `skip` is thread-safe, and is asked only about rows that would
+  // otherwise be in the answer so far. A query of another dimension than a segment's finds nothing
+  // in it.
   std::vector<Neighbour> Search(v1::Metric metric, std::span<const float> query, size_t k,
-                                absl::FunctionRef<bool(Place)> skip) const;
+                                absl::FunctionRef<bool(Place)> skip,
+                                const SearchSharing& sharing = {}) const;
 
  private:
   // Which rows of one segment are live. Shared between views; never changed once a view has it.
@@ -68,14 +85,7 @@ class SegmentSet {
   };
 
   SegmentSet() = default;
-  // The answer so far: a heap, the farthest on top.
-  class Nearest;
-  // Adds what segments_[i] has.
-  void SearchAll(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
-                 absl::FunctionRef<bool(Place)> skip) const;
-  // False: nothing was added, since it found too few, or looking at all costs less.
-  bool SearchGraph(uint32_t i, const DistanceTo& distance_to, Nearest& nearest,
-                   absl::FunctionRef<bool(Place)> skip) const;
+  class SearchJob;
   // Of segments_[i].
   std::shared_ptr<const LiveRows> LiveRowsOf(size_t i, const SegmentSet* before) const;
 

@@ -343,6 +343,41 @@ TEST(SegmentSet, FindsNearlyAllNeighboursByGraphAfterHeavyUpdatesAndDeletes) {
             set->Search(v1::METRIC_COSINE, query, 4000, SkipNone).size());
 }
 
+// Of which some searches find too few, and go on among all vectors.
+TEST(SegmentSet, FindsTheSameByGraphWithAnyNumberOfThreads) {
+  TestFolder folder;
+  std::mt19937 random(3);
+  std::vector<std::shared_ptr<const Segment>> segments;
+  for (int part = 0; part < 2; ++part) {
+    std::vector<Row> rows;
+    for (int i = 0; i < 3000; ++i) {
+      rows.push_back(ClusteredRow(random, "id" + std::to_string(part * 2000 + i), i + 1));
+    }
+    const std::shared_ptr<const Segment> flat[] = {OpenSegment(WriteSegment(folder, 16, rows))};
+    WrittenSegment merged{.path = folder.NewPath(), .info = {}};
+    merged.info = *Must(MergeSegments(
+        flat, {.dimension = 16, .graph = {.metric = v1::METRIC_L2, .from_vectors = 1000}},
+        merged.path));
+    segments.push_back(OpenSegment(merged));
+    ASSERT_NE(segments.back()->graph(), nullptr);
+  }
+  const auto set = SegmentSet::Build(segments, nullptr);
+  Executor executor(3);
+  for (uint32_t step = 1; step <= 60; ++step) {
+    const std::vector<float> query = ClusteredRow(random, "", 0).vector;
+    // From none to nearly all.
+    const auto skip = [&](Place place) { return place.row % step != 0; };
+    const auto alone = set->Search(v1::METRIC_L2, query, 10, skip);
+    const auto shared =
+        set->Search(v1::METRIC_L2, query, 10, skip, {.helpers = &executor, .piece_bytes = 1000});
+    ASSERT_EQ(shared.size(), alone.size());
+    for (size_t i = 0; i < alone.size(); ++i) {
+      EXPECT_EQ(shared[i].distance, alone[i].distance);
+      EXPECT_EQ(shared[i].place, alone[i].place);
+    }
+  }
+}
+
 TEST(MergeSegments, OfDeletionsThatNothingNeedsLeavesNoFile) {
   TestFolder folder;
   const std::shared_ptr<const Segment> inputs[] = {

@@ -228,8 +228,8 @@ TEST(SegmentWriter, SortsMoreThanItHoldsInMemory) {
   }
 }
 
-// What somebody reads from a segment: every entry, row and vector. Past RocksDB's block cache,
-// which would give the blocks of the undamaged file.
+// What somebody reads from a segment: every entry, row, and, if it is local, vector. Past RocksDB's
+// block cache, which would give the blocks of the undamaged file.
 absl::StatusOr<std::vector<Row>> ReadAll(const Segment& segment) {
   std::vector<Row> rows(segment.info().rows());
   std::optional<RowsReader::Cursor> cursor;
@@ -240,6 +240,7 @@ absl::StatusOr<std::vector<Row>> ReadAll(const Segment& segment) {
     Row& row = rows[entry.row];
     EXPECT_TRUE(DecodeRow(value, &row));
     EXPECT_EQ(HashOf(row.id), entry.id);
+    if (!segment.is_local()) continue;
     const auto vector = segment.Vector(entry.row);
     row.vector.assign(vector.begin(), vector.end());
   }
@@ -257,10 +258,11 @@ WrittenSegment SmallSegment(TestFolder& folder) {
 }
 
 enum class Damage { kRefusedAtOpen, kRefusedAtRead, kHarmless };
+enum class Way { kMapped, kRemote };
 
 // Flips bits of one byte of the file, reads everything, and flips them back.
 Damage FlipAndRead(const WrittenSegment& written, size_t at, uint8_t flip,
-                   const std::vector<Row>& expected) {
+                   const std::vector<Row>& expected, Way way = Way::kMapped) {
   std::fstream file(written.path, std::ios::binary | std::ios::in | std::ios::out);
   const auto xor_byte = [&] {
     char byte = 0;
@@ -271,7 +273,10 @@ Damage FlipAndRead(const WrittenSegment& written, size_t at, uint8_t flip,
   };
   xor_byte();
   Damage damage = Damage::kHarmless;
-  if (const auto segment = Segment::Open(written.path, written.info); !segment.ok()) {
+  Ranges ranges(written.path);
+  const auto segment = way == Way::kMapped ? Segment::Open(written.path, written.info)
+                                           : OpenRemote(written, &ranges);
+  if (!segment.ok()) {
     damage = Damage::kRefusedAtOpen;
     EXPECT_EQ(ReasonOf(segment.status()), Reason::SEGMENT_CORRUPT) << segment.status();
   } else if (const auto rows = ReadAll(**segment); !rows.ok()) {
@@ -327,6 +332,103 @@ TEST(Segment, WithAByteOfItsRowsFlippedIsRefusedWhenTheyAreRead) {
   EXPECT_GT(refused_at_read, 90u);
   // Where the index of blocks is.
   for (uint64_t i = 0; i < 3000; i += 7) EXPECT_NE(flip_below_end(i), Damage::kHarmless);
+}
+
+// What a remote segment never reads, it cannot find damaged, nor serve.
+TEST(RemoteSegment, WithAnyByteFlippedIsRefusedOrReadsAsBefore) {
+  TestFolder folder;
+  const WrittenSegment written = SmallSegment(folder);
+  Ranges ranges(written.path);
+  const std::vector<Row> expected = Must(ReadAll(*Must(OpenRemote(written, &ranges))));
+  const std::string file = ReadFile(written.path);
+  const Section vectors = *Must(ReadLayout(file, "")).footer.Find(SectionKind::kVectors);
+  for (size_t at = 0; at < written.info.bytes(); ++at) {
+    SCOPED_TRACE("byte " + std::to_string(at));
+    const Damage damage = FlipAndRead(written, at, 0xff, expected, Way::kRemote);
+    if (at >= vectors.offset && at < vectors.offset + vectors.length) {
+      EXPECT_EQ(damage, Damage::kHarmless);
+    }
+    if (HasFailure()) return;
+  }
+}
+
+std::vector<Row> ManyRows(std::mt19937_64& random) {
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < 3000; ++i) {
+    Row& row = rows.emplace_back(MakeRow("id" + std::to_string(i), i + 1));
+    row.document = std::string(1000, '\0');
+    for (char& c : *row.document) c = static_cast<char>(random());
+    if (i % 10 != 0) row.vector.assign(100, static_cast<float>(i));
+  }
+  return rows;
+}
+
+TEST(RemoteSegment, ReadsLittleAndKnowsAllButVectors) {
+  TestFolder folder;
+  std::mt19937_64 random(1);
+  const std::vector<Row> rows = ManyRows(random);
+  const WrittenSegment written = WriteSegment(folder, 100, rows, {"gone"});
+  Ranges ranges(written.path);
+  const auto segment = Must(OpenRemote(written, &ranges));
+  EXPECT_FALSE(segment->is_local());
+  // The end, the header, and the vectors' places.
+  EXPECT_LE(ranges.count, 3u);
+  EXPECT_LT(ranges.bytes, written.info.bytes() / 20);
+  EXPECT_EQ(segment->Find(HashOf("gone")), Segment::kDeleted);
+  for (size_t i = 0; i < rows.size(); i += 100) {
+    const uint64_t before = ranges.bytes;
+    const uint32_t at = segment->Find(HashOf(rows[i].id)).value();
+    EXPECT_EQ(segment->HasVector(at), !rows[i].vector.empty());
+    Row expected = rows[i];
+    expected.vector.clear();
+    ExpectSameRow(Must(segment->ReadFields(at)), expected);
+    // A block.
+    EXPECT_LT(ranges.bytes - before, 20'000u);
+  }
+}
+
+TEST(RemoteSegment, IsTheSameOnceItIsLocal) {
+  TestFolder folder;
+  std::mt19937_64 random(2);
+  const std::vector<Row> rows = ManyRows(random);
+  const WrittenSegment written = WriteSegment(folder, 100, rows);
+  Ranges ranges(written.path);
+  const auto segment = Must(OpenRemote(written, &ranges));
+  segment->UseLocal(OpenSegment(written));
+  EXPECT_TRUE(segment->is_local());
+  const uint64_t before = ranges.count;
+  for (const Row& row : rows) {
+    ExpectSameRow(Must(segment->ReadRow(segment->Find(HashOf(row.id)).value())), row);
+  }
+  EXPECT_EQ(ranges.count, before);
+  EXPECT_EQ(segment->vectors().size(), 2700u * 100);
+}
+
+TEST(RemoteSegment, SaysWhyARangeCouldNotBeRead) {
+  TestFolder folder;
+  std::mt19937_64 random(3);
+  for (const absl::Status& failure :
+       {absl::NotFoundError("gone"), absl::UnavailableError("away")}) {
+    const WrittenSegment written = WriteSegment(folder, 100, ManyRows(random));
+    uint64_t opened_after = 0;
+    for (uint64_t good = 0;; ++good) {
+      Ranges ranges(written.path);
+      ranges.fail_after = good;
+      ranges.failure = failure;
+      const auto segment = OpenRemote(written, &ranges);
+      if (segment.ok()) {
+        // The next is that of a row.
+        EXPECT_EQ((*segment)->ReadFields(7).status().code(), failure.code());
+        // Nothing is wrong with it for ever.
+        ranges.fail_after = UINT64_MAX;
+        EXPECT_TRUE((*segment)->ReadFields(7).ok());
+        opened_after = good;
+        break;
+      }
+      EXPECT_EQ(segment.status().code(), failure.code()) << segment.status();
+    }
+    EXPECT_GE(opened_after, 2u);
+  }
 }
 
 TEST(Segment, CutShortAnywhereIsRefused) {

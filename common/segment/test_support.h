@@ -94,6 +94,37 @@ inline std::shared_ptr<const Segment> OpenSegment(const WrittenSegment& written)
   return Must(Segment::Open(written.path, written.info));
 }
 
+// How a segment's file is read where it lies, with what that took.
+struct Ranges {
+  explicit Ranges(std::filesystem::path of) : path(std::move(of)) {}
+
+  absl::StatusOr<std::string> Read(uint64_t offset, uint64_t size) {
+    ++count;
+    bytes += size;
+    if (count > fail_after) return failure;
+    std::string range(size, '\0');
+    std::ifstream(path, std::ios::binary)
+        .seekg(static_cast<std::streamoff>(offset))
+        .read(range.data(), static_cast<std::streamsize>(size));
+    return range;
+  }
+
+  std::filesystem::path path;
+  uint64_t count = 0;
+  uint64_t bytes = 0;
+  // Ranges from then on are answered with an error.
+  uint64_t fail_after = UINT64_MAX;
+  absl::Status failure;
+};
+
+// `ranges` outlives it.
+inline absl::StatusOr<std::shared_ptr<const Segment>> OpenRemote(const WrittenSegment& written,
+                                                                 Ranges* ranges) {
+  return Segment::OpenRemote(
+      [ranges](uint64_t offset, uint64_t bytes) { return ranges->Read(offset, bytes); },
+      written.info, "remote");
+}
+
 inline std::string ReadFile(const std::filesystem::path& path) {
   std::ifstream in(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(in), {}};

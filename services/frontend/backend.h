@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/base/executor.h"
 #include "common/embed/embedder.h"
 #include "common/objects/object_store.h"
 #include "services/frontend/byte_budget.h"
-#include "services/frontend/executor.h"
 #include "services/frontend/gate.h"
 #include "services/frontend/metrics.h"
 #include "services/frontend/view_cache.h"

@@ -86,24 +86,27 @@ std::vector<Candidate> InTail(const View& view, std::span<const float> query) {
   return candidates;
 }
 
-std::vector<Candidate> InSegments(const View& view, std::span<const float> query, size_t k) {
+std::vector<Candidate> InSegments(const View& view, std::span<const float> query, size_t k,
+                                  Executor* helpers) {
   const TailEffect& effect = view.effect();
   std::vector<Candidate> candidates;
+  const auto is_hidden = [&](SegmentSet::Place place) {
+    return effect.hidden.contains({place.segment, place.row});
+  };
   for (const SegmentSet::Neighbour& neighbour :
-       view.segments()->Search(view.metric(), query, k, [&](SegmentSet::Place place) {
-         return effect.hidden.contains({place.segment, place.row});
-       })) {
+       view.segments()->Search(view.metric(), query, k, is_hidden, {.helpers = helpers})) {
     candidates.push_back({neighbour.distance, neighbour.id});
   }
   return candidates;
 }
 
 // The `k` nearest and all that are as near as the last of them, in order of distance.
-std::vector<Candidate> Nearest(const View& view, std::span<const float> query, size_t k) {
+std::vector<Candidate> Nearest(const View& view, std::span<const float> query, size_t k,
+                               Executor* helpers) {
   const std::vector<Candidate> tail = InTail(view, query);
   // A few more than asked for, so that most ties take one search.
   for (size_t wanted = k + 8;; wanted = k + kMaxTies) {
-    std::vector<Candidate> nearest = InSegments(view, query, wanted);
+    std::vector<Candidate> nearest = InSegments(view, query, wanted, helpers);
     const bool all = nearest.size() < wanted;
     const float farthest = nearest.empty() ? 0 : nearest.back().distance;
     nearest.insert(nearest.end(), tail.begin(), tail.end());
@@ -160,15 +163,16 @@ absl::Status Check(const v1::QueryRequest& request) {
   return CheckLevel(request.level());
 }
 
-absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request) {
+absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
+                                         Executor* helpers) {
   SLUICE_ASSIGN_OR_RETURN(const std::vector<float> query, VectorOfQuery(view, request));
-  return Answer(view, request, query);
+  return Answer(view, request, query, helpers);
 }
 
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
-                                         std::span<const float> query) {
+                                         std::span<const float> query, Executor* helpers) {
   const size_t k = request.limit() == 0 ? kDefaultHits : request.limit();
-  std::vector<Candidate> nearest = Nearest(view, query, k);
+  std::vector<Candidate> nearest = Nearest(view, query, k, helpers);
   v1::QueryResponse response;
   SetAsOf(view, &response);
   ReplySize size;

@@ -43,7 +43,9 @@ void ReadCall::Run() {
 
 template <>
 void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
-  if (!NeedsEmbedder(*view, request_)) return Answer(frontend::Answer(*view, request_));
+  if (!NeedsEmbedder(*view, request_)) {
+    return Answer(frontend::Answer(*view, request_, &backend().executor));
+  }
   const auto since = std::chrono::steady_clock::now();
   const auto left =
       std::max(std::chrono::milliseconds(1),
@@ -55,7 +57,7 @@ void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
                   std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
               if (!vector.ok()) return Fail(vector.status());
               backend().executor.Post([this, view, vector = *std::move(vector)] {
-                Answer(frontend::Answer(*view, request_, vector));
+                Answer(frontend::Answer(*view, request_, vector, &backend().executor));
               });
             });
 }

@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/executor.h"
 #include "services/frontend/view.h"
 #include "sluice/v1/frontend.pb.h"
 
@@ -32,10 +33,12 @@ absl::Status Check(const v1::QueryRequest& request);
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request);
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
 // Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER. Not for
-// texts that need an embedder elsewhere (query_text.h).
-absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request);
+// texts that need an embedder elsewhere (query_text.h). Threads of `helpers` that have nothing else
+// to do take part in the search; null: none.
+absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
+                                         Executor* helpers = nullptr);
 // The same for what the request asks with this vector, of the collection's dimension.
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
-                                         std::span<const float> query);
+                                         std::span<const float> query, Executor* helpers = nullptr);
 
 }  // namespace sluice::frontend

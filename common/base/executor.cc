@@ -1,9 +1,9 @@
-#include "services/frontend/executor.h"
+#include "common/base/executor.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace sluice::frontend {
+namespace sluice {
 
 Executor::Executor(size_t threads) {
   threads_.reserve(threads);
@@ -26,6 +26,21 @@ void Executor::Post(Task task) {
   changed_.notify_one();
 }
 
+bool Executor::Offer(Task task) {
+  {
+    MutexLock lock(mutex_);
+    if (queue_.size() >= idle_) return false;
+    queue_.push_back({std::move(task), std::chrono::steady_clock::now()});
+  }
+  changed_.notify_one();
+  return true;
+}
+
+bool Executor::HasWaiting() const {
+  MutexLock lock(mutex_);
+  return queue_.size() > idle_;
+}
+
 std::chrono::steady_clock::duration Executor::StuckFor() const {
   MutexLock lock(mutex_);
   if (queue_.empty()) return {};
@@ -37,7 +52,9 @@ void Executor::Work() {
     Task task;
     {
       MutexLock lock(mutex_);
+      ++idle_;
       while (queue_.empty() && !stopping_) changed_.wait(mutex_);
+      --idle_;
       if (queue_.empty()) return;
       task = std::move(queue_.front().task);
       queue_.pop_front();
@@ -47,4 +64,4 @@ void Executor::Work() {
   }
 }
 
-}  // namespace sluice::frontend
+}  // namespace sluice

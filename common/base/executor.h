@@ -1,9 +1,9 @@
-// A fixed number of threads that run tasks in the order posted: where reads do what may block or
-// takes long (opening segments, searching), away from gRPC's threads.
+// A fixed number of threads that run tasks in the order posted: for what may block or takes long,
+// away from gRPC's threads. Those that have nothing to do may be lent to a task that has much
+// (Offer).
 //
-// Thread-safe. The queue has no bound of its own: each task stands for a read that was admitted
-// (frontend_service.h), and those are bounded. Tasks must not throw. The destructor runs what is
-// queued, then joins.
+// Thread-safe. The queue has no bound of its own: whoever posts bounds what it posts. Tasks must
+// not throw. The destructor runs what is queued, then joins.
 #pragma once
 
 #include <chrono>
@@ -15,7 +15,7 @@
 #include "absl/functional/any_invocable.h"
 #include "common/base/mutex.h"
 
-namespace sluice::frontend {
+namespace sluice {
 
 class Executor {
  public:
@@ -25,6 +25,12 @@ class Executor {
   ~Executor();
 
   void Post(Task task) EXCLUDES(mutex_);
+  // Runs `task` at once, on a thread that has nothing to do. False: there is none, and the task is
+  // not run. So what is offered never waits behind other tasks.
+  bool Offer(Task task) EXCLUDES(mutex_);
+  // Whether tasks wait for which no thread is free. A task that was offered asks now and then, and
+  // ends early for them.
+  bool HasWaiting() const EXCLUDES(mutex_);
   // How long tasks have waited without any being begun; zero if none waits. A long queue that moves
   // is not stuck.
   std::chrono::steady_clock::duration StuckFor() const EXCLUDES(mutex_);
@@ -40,10 +46,12 @@ class Executor {
   mutable Mutex mutex_;
   CondVar changed_;
   std::deque<Queued> queue_ GUARDED_BY(mutex_);
+  // Threads that wait for a task; each takes one of those that are queued.
+  size_t idle_ GUARDED_BY(mutex_) = 0;
   // When a task was last taken from the queue.
   std::chrono::steady_clock::time_point begun_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::vector<std::jthread> threads_;
 };
 
-}  // namespace sluice::frontend
+}  // namespace sluice
