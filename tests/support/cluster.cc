@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -10,9 +11,10 @@
 
 namespace sluice::testing {
 
-absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
-    Size size, std::map<std::string, std::string> settings) {
-  auto cluster = std::unique_ptr<Cluster>(new Cluster(size));
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(Size size,
+                                                        std::map<std::string, std::string> settings,
+                                                        const std::filesystem::path& parent) {
+  auto cluster = std::unique_ptr<Cluster>(new Cluster(size, parent));
   settings["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
   settings["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
   const auto start = [&](const std::string& kind, std::map<std::string, std::string> own) {
@@ -61,6 +63,12 @@ absl::Status Cluster::Restart(size_t process, int signal) {
   member.process.reset();
   SLUICE_ASSIGN_OR_RETURN(member.process, Process::Start(member.options));
   return absl::OkStatus();
+}
+
+void Cluster::Configure(size_t process, const std::string& yaml) {
+  const std::filesystem::path file = data_.path() / absl::StrCat("config-", process, ".yaml");
+  std::ofstream(file) << yaml;
+  processes_[process].options.arguments = {"--config", file};
 }
 
 std::string Cluster::ErrorOutput() const {
