@@ -53,18 +53,13 @@ class SimulatedGpu::Service final : public tei::v1::Info::Service, public tei::v
     for (tei::v1::EmbedRequest request; stream->Read(&request);) {
       texts.push_back(std::move(*request.mutable_inputs()));
     }
-    gpu_.Run(texts);
+    // What clients look with whether a server is well is no work.
+    if (texts != std::vector<std::string>{"probe"}) gpu_.Run(texts);
     tei::v1::EmbedResponse response;
     for (size_t i = 0; i < texts.size(); ++i) {
       const std::vector<float> vector = gpu_.vectors_.At(std::hash<std::string>()(texts[i]));
       response.mutable_embeddings()->Assign(vector.begin(), vector.end());
-      // Small messages go out together.
-      const auto options = grpc::WriteOptions();
-      if (!stream->Write(response, i + 1 < texts.size()
-                                       ? grpc::WriteOptions(options).set_buffer_hint()
-                                       : options)) {
-        return grpc::Status::CANCELLED;
-      }
+      if (!stream->Write(response)) return grpc::Status::CANCELLED;
     }
     return grpc::Status::OK;
   }

@@ -23,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kLookEvery = 1ms;
+constexpr auto kLookEvery = 2ms;
 constexpr auto kStuck = 10min;
 
 bool IsSettled(const v1::DescribeLogResponse& log) {
