@@ -30,6 +30,9 @@ constexpr milliseconds kFirstBackoff = 250ms;
 constexpr milliseconds kMostBackoff = 10s;
 // A collection that cannot be compacted is tried again, but not so often that others suffer.
 constexpr milliseconds kCollectionRetry = 60s;
+// With embedders elsewhere: so many small collections must hand over texts to fill a model's
+// batches and to have the next ones ready.
+constexpr uint64_t kWorkersThatWait = 24;
 // No single step of a loop takes this long.
 constexpr auto kStuck = 15min;
 
@@ -96,12 +99,16 @@ absl::Status Compactor::Start(const std::shared_ptr<grpc::Channel>& self) {
   running_.emplace(settings_, channel, *std::move(objects), *std::move(embedders),
                    OpenVectorCache(), metrics_, faults_);
 
-  const uint64_t workers =
-      settings_.workers != 0 ? settings_.workers : server::ProcessAllowance().cpus;
+  const uint64_t workers = settings_.workers != 0 ? settings_.workers : DefaultWorkers();
   for (uint64_t i = 0; i < workers; ++i) StartLoop("compaction", &Compactor::CompactionLoop);
   for (uint64_t i = 0; i < settings_.merge_workers; ++i) StartLoop("merge", &Compactor::MergeLoop);
   StartLoop("garbage", &Compactor::GarbageLoop);
   return absl::OkStatus();
+}
+
+uint64_t Compactor::DefaultWorkers() const {
+  const uint64_t cpus = server::ProcessAllowance().cpus;
+  return settings_.embedders.empty() ? cpus : std::max(cpus, kWorkersThatWait);
 }
 
 absl::StatusOr<EmbedSchedulers> Compactor::MakeEmbedders() {

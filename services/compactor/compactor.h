@@ -65,6 +65,7 @@ class Compactor : public server::Component {
   };
   using RunJob = absl::Status (*)(const Job&);
 
+  uint64_t DefaultWorkers() const;
   void StartLoop(std::string name, void (Compactor::*body)(Pulse&, const std::stop_token&));
   void CompactionLoop(Pulse& pulse, const std::stop_token& stop);
   void MergeLoop(Pulse& pulse, const std::stop_token& stop);

@@ -95,6 +95,9 @@ Metrics::Metrics(prometheus::Registry& registry)
       owed(MissingCounter(registry, "owed")),
       refused(MissingCounter(registry, "refused")),
       failing(MissingCounter(registry, "failing")),
+      graph_vectors(Counter(registry, "sluice_compactor_graph_vectors_total",
+                            "Vectors of merged segments that are large enough for a graph: about "
+                            "what merging costs in CPU time")),
       garbage_objects(Counter(registry, "sluice_compactor_garbage_objects_total",
                               "Objects deleted that nothing refers to any more")),
       claim_failures(Counter(registry, "sluice_compactor_claim_failures_total",

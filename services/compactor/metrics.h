@@ -51,6 +51,7 @@ struct Metrics {
   prometheus::Counter& owed;
   prometheus::Counter& refused;
   prometheus::Counter& failing;
+  prometheus::Counter& graph_vectors;
   prometheus::Counter& garbage_objects;
   prometheus::Counter& claim_failures;
 };

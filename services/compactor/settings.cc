@@ -11,8 +11,10 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
   settings.Add("compactor.objects", &objects, "sluice-data/objects",
                "Where segments are stored, the same for all compactors and frontends: a folder, or "
                "s3://BUCKET/PREFIX");
-  settings.Add("compactor.workers", &workers, 0, 0, 256,
-               "Collections compacted at once; 0 means one per CPU");
+  settings.Add(
+      "compactor.workers", &workers, 0, 0, 256,
+      "Collections compacted at once; 0 means one per CPU, and where embedders are named at "
+      "least 24, which mostly wait for them");
   settings.Add("compactor.merge_workers", &merge_workers, 1, 0, 64,
                "Merges at once, beside the compactions; 0 leaves merging to other compactors");
   settings.Add("compactor.graph_threads", &graph_threads, 1, 1, 256,

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -10,9 +11,10 @@
 
 namespace sluice::testing {
 
-absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
-    Size size, std::map<std::string, std::string> settings) {
-  auto cluster = std::unique_ptr<Cluster>(new Cluster(size));
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(Size size,
+                                                        std::map<std::string, std::string> settings,
+                                                        const std::filesystem::path& parent) {
+  auto cluster = std::unique_ptr<Cluster>(new Cluster(size, parent));
   settings["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
   settings["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
   const auto start = [&](const std::string& kind, std::map<std::string, std::string> own) {
@@ -27,8 +29,10 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
   SLUICE_RETURN_IF_ERROR(start("log", {{"SLUICE_LOG_DATA", data}}));
   const std::string log = cluster->address(cluster->log());
   for (size_t i = 0; i < size.compactors; ++i) {
+    const std::string vectors = cluster->data_.path() / absl::StrCat("vectors-", i);
     SLUICE_RETURN_IF_ERROR(start("compactor", {{"SLUICE_COMPACTOR_LOG_ADDRESS", log},
-                                               {"SLUICE_COMPACTOR_OBJECTS", objects}}));
+                                               {"SLUICE_COMPACTOR_OBJECTS", objects},
+                                               {"SLUICE_COMPACTOR_VECTOR_CACHE", vectors}}));
   }
   for (size_t i = 0; i < size.frontends; ++i) {
     SLUICE_RETURN_IF_ERROR(start(
@@ -61,6 +65,12 @@ absl::Status Cluster::Restart(size_t process, int signal) {
   member.process.reset();
   SLUICE_ASSIGN_OR_RETURN(member.process, Process::Start(member.options));
   return absl::OkStatus();
+}
+
+void Cluster::Configure(size_t process, const std::string& yaml) {
+  const std::filesystem::path file = data_.path() / absl::StrCat("config-", process, ".yaml");
+  std::ofstream(file) << yaml;
+  processes_[process].options.arguments = {"--config", file};
 }
 
 std::string Cluster::ErrorOutput() const {
