@@ -14,20 +14,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "services/log/figures.h"
 #include "services/log/shard.h"
 
 namespace sluice::log {
-
-// Records that the segments do not reflect yet.
-struct Lag {
-  uint64_t records = 0;
-  uint64_t bytes = 0;
-  double oldest_seconds = 0;
-};
-struct LagOf {
-  CollectionId collection;
-  Lag lag;
-};
 
 // The cursors of all logs, by state; and the bytes that they pin.
 struct CursorFigures {
@@ -71,8 +61,7 @@ class LogMetrics {
   // Open streams, and what their messages hold.
   void SetStreams(size_t count, uint64_t held_bytes);
   void SetCursors(const CursorFigures& figures);
-  // `worst`: few, the longest lag first.
-  void SetLag(const Lag& total, const std::vector<LagOf>& worst);
+  void SetWork(const WorkFigures& figures);
 
  private:
   prometheus::Family<prometheus::Counter>& pushes_;
@@ -121,16 +110,33 @@ class LogMetrics {
   prometheus::Gauge& lag_records_;
   prometheus::Gauge& lag_bytes_;
   prometheus::Gauge& lag_seconds_;
-  prometheus::Family<prometheus::Gauge>& worst_records_;
-  prometheus::Family<prometheus::Gauge>& worst_bytes_;
-  prometheus::Family<prometheus::Gauge>& worst_seconds_;
-  // Of the worst families, those in force. Set by one thread.
-  struct Worst {
-    prometheus::Gauge* records;
-    prometheus::Gauge* bytes;
-    prometheus::Gauge* seconds;
+  prometheus::Gauge& lag_tokens_;
+  // Of a few collections, which are others each time. Set by one thread.
+  class Worst {
+   public:
+    explicit Worst(prometheus::Family<prometheus::Gauge>& family) : family_(family) {}
+    void Clear();
+    void Add(const CollectionId& collection, double value);
+
+   private:
+    prometheus::Family<prometheus::Gauge>& family_;
+    std::vector<prometheus::Gauge*> shown_;
   };
-  std::vector<Worst> worst_;
+  Worst worst_records_;
+  Worst worst_bytes_;
+  Worst worst_tokens_;
+  Worst worst_seconds_;
+  prometheus::Gauge& due_compactions_;
+  prometheus::Gauge& due_merges_;
+  prometheus::Gauge& due_compactions_seconds_;
+  prometheus::Gauge& due_merges_seconds_;
+  prometheus::Gauge& stalled_;
+  prometheus::Gauge& failing_;
+  prometheus::Gauge& segments_;
+  Worst worst_segments_;
+  prometheus::Gauge& owed_;
+  prometheus::Gauge& refused_;
+  Worst worst_missing_;
 };
 
 }  // namespace sluice::log
