@@ -9,11 +9,13 @@
 #include <array>
 #include <cstdlib>
 #include <deque>
+#include <functional>
 #include <map>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -31,6 +33,11 @@ class FakeS3 {
     kSlowDown,
     kTooMany,
     kConflict,
+    kWrongKey,
+    kWrongSignature,
+    kExpired,
+    kDenied,
+    kSkewed,
     // Nothing is done, and the connection breaks.
     kBreak,
     // It is done, and then the connection breaks.
@@ -84,6 +91,12 @@ class FakeS3 {
   void Fail(const std::string& method, std::vector<Fault> faults) EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
     for (const Fault fault : faults) faults_[method].push_back(fault);
+  }
+  // Says what happens to each request as it arrives; may block, and may change what is stored.
+  // Those of Fail come first.
+  void OnRequest(std::function<Fault(const Request&)> hook) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    on_request_ = std::move(hook);
   }
   std::vector<Request> Requests(const std::string& method) EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
@@ -165,12 +178,18 @@ class FakeS3 {
       request.headers[name] = info->http_headers[i].value;
     }
     std::string body;
-    std::array<char, 1 << 16> piece{};
+    // Not on the stack, which civetweb keeps small.
+    std::vector<char> piece(1 << 16);
     for (int got; (got = mg_read(connection, piece.data(), piece.size())) > 0;) {
       body.append(piece.data(), static_cast<size_t>(got));
     }
 
-    Fault fault = Fault::kNone;
+    std::function<Fault(const Request&)> hook;
+    {
+      const MutexLock lock(mutex_);
+      hook = on_request_;
+    }
+    Fault fault = hook ? hook(request) : Fault::kNone;
     Answer answer;
     {
       MutexLock lock(mutex_);
@@ -208,6 +227,21 @@ class FakeS3 {
           break;
         case Fault::kConflict:
           answer = Error(409, "ConditionalRequestConflict");
+          break;
+        case Fault::kWrongKey:
+          answer = Error(403, "InvalidAccessKeyId");
+          break;
+        case Fault::kWrongSignature:
+          answer = Error(403, "SignatureDoesNotMatch");
+          break;
+        case Fault::kExpired:
+          answer = Error(400, "ExpiredToken");
+          break;
+        case Fault::kDenied:
+          answer = Error(403, "AccessDenied");
+          break;
+        case Fault::kSkewed:
+          answer = Error(403, "RequestTimeTooSkewed");
           break;
         case Fault::kBreak:
         case Fault::kHang:
@@ -344,6 +378,7 @@ class FakeS3 {
   uint64_t bytes_sent_ GUARDED_BY(mutex_) = 0;
   size_t page_ GUARDED_BY(mutex_) = 1000;
   std::map<std::string, std::deque<Fault>> faults_ GUARDED_BY(mutex_);
+  std::function<Fault(const Request&)> on_request_ GUARDED_BY(mutex_);
   std::vector<Request> requests_ GUARDED_BY(mutex_);
 };
 

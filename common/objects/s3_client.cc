@@ -136,7 +136,9 @@ std::string S3Client::Url(const S3Request& request) const {
 S3Answer S3Client::Send(const S3Request& request, std::chrono::milliseconds timeout,
                         std::stop_token given_up) {
   const absl::StatusOr<S3Credentials> credentials = ReadS3Credentials(endpoint_.credentials_file);
-  if (!credentials.ok()) return {.error = std::string(credentials.status().message())};
+  if (!credentials.ok()) {
+    return {.error = std::string(credentials.status().message()), .has_no_credentials = true};
+  }
   Transfer transfer{.request = request, .given_up = std::move(given_up)};
   if (transfer.is_upload()) {
     transfer.file.open(request.file, std::ios::binary);

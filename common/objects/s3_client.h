@@ -39,6 +39,8 @@ struct S3Answer {
 
   // Why there is no whole answer; empty: there is one.
   std::string error;
+  // Then: whether it is that there are no credentials.
+  bool has_no_credentials = false;
   long status = 0;
   std::map<std::string, std::string> headers;
   // Unless a sink took it; at most 16 MiB.

@@ -33,6 +33,13 @@ constexpr uint64_t kMaxParts = 10'000;
 constexpr int kMaxMismatches = 3;
 constexpr char kSha256Header[] = "x-amz-meta-sluice-sha256";
 
+// Of tries that are refused for their credentials, which are read for each: somebody may be about
+// to replace them.
+constexpr milliseconds kRotation{3'000};
+
+// Whether another try may be answered better.
+enum class Hope { kNone, kIfCredentialsChange, kInTime };
+
 // Pauses between tries, until the time is up: twice as long each time, between half and all of it.
 class Retries {
  public:
@@ -45,11 +52,17 @@ class Retries {
                     std::chrono::duration_cast<milliseconds>(end_ - steady_clock::now()));
   }
   bool are_over() const { return given_up_.stop_requested() || steady_clock::now() >= end_; }
-  // False: no time is left for another try.
-  bool Pause() {
+  // False: there is no hope, or no time is left for another try.
+  bool Pause(Hope hope) {
+    if (hope == Hope::kNone) return false;
     const milliseconds pause(absl::Uniform<int64_t>(random_, pause_.count() / 2, pause_.count()));
     pause_ = std::min(pause_ * 2, kLongestPause);
-    if (steady_clock::now() + pause >= end_) return false;
+    const auto next = steady_clock::now() + pause;
+    if (next >= end_) return false;
+    if (hope == Hope::kIfCredentialsChange) {
+      if (!refused_since_) refused_since_ = steady_clock::now();
+      if (next >= *refused_since_ + kRotation) return false;
+    }
     Mutex mutex;
     const MutexLock lock(mutex);
     CondVar never;
@@ -60,14 +73,11 @@ class Retries {
  private:
   const steady_clock::time_point end_;
   const std::stop_token given_up_;
+  // For their credentials.
+  std::optional<steady_clock::time_point> refused_since_;
   milliseconds pause_ = kFirstPause;
   absl::BitGen random_;
 };
-
-bool IsTransient(const S3Answer& answer) {
-  return !answer.error.empty() || answer.status >= 500 || answer.status == 429 ||
-         answer.status == 408 || answer.status == 409;
-}
 
 // What is between <element> and </element>, the first from *from on, which then is behind it.
 std::optional<std::string> Element(const std::string& xml, const std::string& element,
@@ -87,10 +97,41 @@ std::optional<std::string> Element(const std::string& xml, const std::string& el
   return Element(xml, element, &from);
 }
 
+std::string CodeOf(const S3Answer& answer) { return Element(answer.body, "Code").value_or(""); }
+
+// What S3 says of credentials that it does not know, or knows no longer.
+bool IsOfCredentials(std::string_view code) {
+  return code == "InvalidAccessKeyId" || code == "SignatureDoesNotMatch" ||
+         code == "ExpiredToken" || code == "InvalidToken" || code == "TokenRefreshRequired";
+}
+
+Hope HopeOf(const S3Answer& answer) {
+  if (answer.has_no_credentials) return Hope::kIfCredentialsChange;
+  if (!answer.error.empty() || answer.status >= 500 || answer.status == 429 ||
+      answer.status == 408 || answer.status == 409) {
+    return Hope::kInTime;
+  }
+  return IsOfCredentials(CodeOf(answer)) ? Hope::kIfCredentialsChange : Hope::kNone;
+}
+
 absl::Status ErrorOf(const S3Request& request, const S3Answer& answer) {
   const std::string what = absl::StrCat(request.method, " ", request.key, ": ");
   if (!answer.error.empty()) return absl::UnavailableError(what + answer.error);
-  const std::string code = Element(answer.body, "Code").value_or("");
+  const std::string code = CodeOf(answer);
+  if (IsOfCredentials(code)) {
+    return absl::UnavailableError(absl::StrCat(what, "S3 does not accept the credentials (", code,
+                                               "); objects.s3.credentials_file, or the environment "
+                                               "in its place, has them"));
+  }
+  if (code == "RequestTimeTooSkewed") {
+    return absl::UnavailableError(
+        absl::StrCat(what, "the clock of this machine differs from that of S3 (", code, ")"));
+  }
+  if (answer.status == 403) {
+    return absl::UnavailableError(
+        absl::StrCat(what, "S3 denies access (403 ", code,
+                     "); the credentials must allow to get, put, delete and list"));
+  }
   // A bucket that is not there is not an object that is not there.
   if (answer.status == 404 && code != "NoSuchBucket") {
     return absl::NotFoundError(absl::StrCat(what, "no such object"));
@@ -169,7 +210,7 @@ S3Answer S3Store::Send(const S3Request& request, milliseconds timeout, int* trie
       answer.status = 500;
     }
     if (tries != nullptr) ++*tries;
-    if (!IsTransient(answer) || !retries.Pause()) return answer;
+    if (!retries.Pause(HopeOf(answer))) return answer;
     last = std::move(answer);
   }
 }
@@ -310,10 +351,8 @@ class S3Store::Reader final : public ObjectReader {
       }
       if (answer.status / 100 == 2) {
         answer.error = absl::StrCat("S3 answers with other bytes than ", range);
-      } else if (!IsTransient(answer)) {
-        return ErrorOf(request, answer);
       }
-      if (!retries.Pause()) return absl::UnavailableError(ErrorOf(request, answer).message());
+      if (!retries.Pause(HopeOf(answer))) return ErrorOf(request, answer);
     }
   }
 
@@ -376,6 +415,7 @@ absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::
     const S3Answer answer = client_->Send(request, retries.left(), patience.given_up);
     file.flush();
     if (!file) return absl::UnavailableError("cannot write " + to.string());
+    Hope hope = HopeOf(answer);
     if (answer.ok()) {
       const std::string sha256 = hash->Hex();
       if (sha256 == answer.Header(kSha256Header)) return sha256;
@@ -385,15 +425,15 @@ absl::StatusOr<std::string> S3Store::Download(const std::string& key, const fs::
                          {{"object", key}});
       }
       start_over();
+      hope = Hope::kInTime;
     } else if (answer.error.empty() && (answer.status == 412 || answer.status == 416)) {
       start_over();
-    } else if (!IsTransient(answer)) {
-      return ErrorOf(request, answer);
+      hope = Hope::kInTime;
     }
-    if (!retries.Pause()) {
-      const std::string why(ErrorOf(request, answer).message());
-      if (patience.given_up.stop_requested()) return absl::CancelledError(why);
-      return absl::UnavailableError(why);
+    if (!retries.Pause(hope)) {
+      absl::Status error = ErrorOf(request, answer);
+      if (!patience.given_up.stop_requested() || absl::IsNotFound(error)) return error;
+      return absl::CancelledError(error.message());
     }
   }
 }

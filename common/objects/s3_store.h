@@ -6,9 +6,11 @@
 // is read; one without it is SEGMENT_CORRUPT. Nothing is held in memory beyond a piece of a file.
 //
 // 5xx, 429, timeouts, stalls and connections that break are tried again, with pauses that grow and
-// vary, until the time of the settings is up; a download goes on where it broke off. A Put that was
-// tried more than once and finds the name taken looks whether the object there is its own. A piece
-// of an object (ObjectReader) is given at most 10 s: whoever reads one can fetch the whole.
+// vary, until the time of the settings is up; for 3 s also what is refused for the credentials,
+// which are read anew for each try, and may be about to be replaced. No other answer is. A download
+// goes on where it broke off. A Put that was tried more than once and finds the name taken looks
+// whether the object there is its own. A piece of an object (ObjectReader) is given at most 10 s:
+// whoever reads one can fetch the whole.
 #pragma once
 
 #include <chrono>

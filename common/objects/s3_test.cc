@@ -303,6 +303,41 @@ TEST_F(S3Test, SecretsComeFromTheFileAnewForEachRequest) {
   EXPECT_EQ(puts.at(1).headers.at("x-amz-security-token"), "t==");
 }
 
+TEST_F(S3Test, CredentialsThatAreReplacedWhileTheyAreRefusedAreTaken) {
+  s3_.Fail("PUT", {Fault::kWrongKey, Fault::kWrongSignature, Fault::kExpired});
+  EXPECT_EQ(Put("c/1", "content"), absl::OkStatus());
+  Open(true);
+  s3_.Fail("GET", {Fault::kExpired});
+  EXPECT_EQ(*Read("c/1"), "content");
+  s3_.Fail("GET", {Fault::kExpired});
+  EXPECT_EQ(*(*store_->OpenReader("c/1", 7))->Read(0, 3), "con");
+}
+
+TEST_F(S3Test, CredentialsThatStayWrongAreSaidLongBeforeTheTimeIsUp) {
+  settings_.timeout_ms = 3'600'000;
+  Open();
+  s3_.Fail("PUT", std::vector<Fault>(100, Fault::kWrongKey));
+  const absl::Status error = Put("c/1", "content");
+  EXPECT_EQ(error.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(error.message()),
+              HasSubstr("does not accept the credentials (InvalidAccessKeyId)"));
+  settings_.credentials_file = folder_.path() / "nowhere";
+  Open();
+  EXPECT_THAT(std::string(store_->Fetch("c/1").status().message()),
+              HasSubstr("cannot read the credentials' file"));
+}
+
+TEST_F(S3Test, WhatNoTimeHealsIsSaidAtOnce) {
+  s3_.Fail("PUT", {Fault::kDenied});
+  EXPECT_THAT(std::string(Put("c/1", "content").message()),
+              HasSubstr("denies access (403 AccessDenied)"));
+  s3_.Fail("GET", {Fault::kSkewed});
+  EXPECT_THAT(std::string(store_->Fetch("c/1").status().message()),
+              HasSubstr("the clock of this machine differs"));
+  EXPECT_THAT(s3_.Requests("PUT"), SizeIs(1));
+  EXPECT_THAT(s3_.Requests("GET"), SizeIs(1));
+}
+
 TEST_F(S3Test, TheBucketMayBePartOfTheHost) {
   settings_.path_style = false;
   settings_.endpoint = absl::StrCat("http://localhost:", s3_.port());

@@ -17,6 +17,7 @@
 #include "services/frontend/byte_budget.h"
 #include "services/frontend/gate.h"
 #include "services/frontend/metrics.h"
+#include "services/frontend/segment_loader.h"
 #include "services/frontend/view_cache.h"
 #include "sluice/v1/catalog.grpc.pb.h"
 #include "sluice/v1/log.grpc.pb.h"
@@ -43,7 +44,8 @@ struct Backend {
         bytes_through(log),
         write_bytes(options.max_pending_write_bytes),
         executor(options.read_threads),
-        views(log, objects,
+        segments(objects, metrics),
+        views(log, segments,
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
               metrics),
         embedders(std::move(query_embedders)) {}
@@ -65,6 +67,7 @@ struct Backend {
   ByteBudget write_bytes;
   std::atomic<uint64_t> pending_reads = 0;
   Executor executor;
+  SegmentLoader segments;
   ViewCache views;
   // Of the texts of queries.
   const embed::Embedders embedders;

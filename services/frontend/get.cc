@@ -16,8 +16,9 @@ absl::StatusOr<v1::GetResponse> GetByIds(const View& view, const v1::GetRequest&
   ReplySize size;
   for (const std::string& id : request.ids()) {
     const IdHash hash = view.HashOf(id);
-    SLUICE_ASSIGN_OR_RETURN(std::optional<Row> row,
-                            view.RowOf(view.segments()->Find(hash), view.tail().Find(hash)));
+    SLUICE_ASSIGN_OR_RETURN(
+        std::optional<Row> row,
+        view.RowOf(view.segments()->Find(hash), view.tail().Find(hash), NeedsVectors(request)));
     if (!row) continue;
     v1::Row* const out = response.add_rows();
     FillRow(*row, request.include(), out);
@@ -63,7 +64,7 @@ class Page {
   // False: the page ended before this id.
   bool Add(const IdHash& id, std::optional<SegmentSet::Place> place,
            std::span<const RecordAt> records) {
-    absl::StatusOr<std::optional<Row>> row = view_.RowOf(place, records);
+    absl::StatusOr<std::optional<Row>> row = view_.RowOf(place, records, include_.vector());
     if (!row.ok()) {
       error_ = std::move(row).status();
       full_ = true;
@@ -122,6 +123,8 @@ absl::Status Check(const v1::GetRequest& request) {
   return CheckLevel(request.level());
 }
 
+bool NeedsVectors(const v1::GetRequest& request) { return request.include().vector(); }
+
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request) {
   if (request.ids_size() > 0) return GetByIds(view, request);
   std::optional<IdHash> after;
@@ -133,6 +136,8 @@ absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& r
 }
 
 absl::Status Check(const v1::CountRequest& request) { return CheckLevel(request.level()); }
+
+bool NeedsVectors(const v1::CountRequest&) { return false; }
 
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest&) {
   v1::CountResponse response;

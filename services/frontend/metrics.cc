@@ -56,6 +56,11 @@ Metrics::Metrics(prometheus::Registry& registry)
                  .Help("Views read from the log, by result: unchanged, advanced (what was held was "
                        "brought up to date), new (nothing usable was held), failed")
                  .Register(registry)),
+      segments_(BuildCounter()
+                    .Name("sluice_frontend_segments_opened_total")
+                    .Help("Segments opened, by place: local (mapped, once its object is on the "
+                          "local disk), remote (read by range meanwhile)")
+                    .Register(registry)),
       pending_requests(AddGauge(registry, "sluice_frontend_pending_requests",
                                 "Calls that are not answered yet")),
       written_records(AddCounter(registry, "sluice_frontend_written_records_total",
@@ -75,6 +80,11 @@ Metrics::Metrics(prometheus::Registry& registry)
                             "Estimated memory of the views: tails and id indexes")),
       tail_records(
           AddGauge(registry, "sluice_frontend_tail_records", "Records in the tails of the views")),
+      segments_local(segments_.Add({{"place", "local"}})),
+      segments_remote(segments_.Add({{"place", "remote"}})),
+      loading_segments(AddGauge(registry, "sluice_frontend_loading_segments",
+                                "Remote segments whose objects are on their way to the local "
+                                "disk, or wait for it")),
       embed_seconds(BuildHistogram()
                         .Name("sluice_frontend_embed_seconds")
                         .Help("Embedding the text of a query by an embedder elsewhere, failures "

@@ -25,6 +25,7 @@ class Metrics {
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Histogram>& request_seconds_;
   prometheus::Family<prometheus::Counter>& views_;
+  prometheus::Family<prometheus::Counter>& segments_;
 
  public:
   prometheus::Gauge& pending_requests;
@@ -39,6 +40,10 @@ class Metrics {
   prometheus::Gauge& cached_views;
   prometheus::Gauge& cached_bytes;
   prometheus::Gauge& tail_records;
+  // By where they lay.
+  prometheus::Counter& segments_local;
+  prometheus::Counter& segments_remote;
+  prometheus::Gauge& loading_segments;
   prometheus::Histogram& embed_seconds;
 };
 

@@ -121,9 +121,9 @@ std::vector<Candidate> Nearest(const View& view, std::span<const float> query, s
   }
 }
 
-absl::StatusOr<Row> ReadRow(const View& view, const IdHash& id) {
+absl::StatusOr<Row> ReadRow(const View& view, const IdHash& id, bool with_vector) {
   SLUICE_ASSIGN_OR_RETURN(std::optional<Row> row,
-                          view.RowOf(view.segments()->Find(id), view.tail().Find(id)));
+                          view.RowOf(view.segments()->Find(id), view.tail().Find(id), with_vector));
   if (!row) return absl::InternalError("a row found by its vector does not exist");
   return *std::move(row);
 }
@@ -133,7 +133,7 @@ absl::Status SortTies(const View& view, std::span<Candidate> ties) {
   std::vector<std::pair<std::string, Candidate>> named;
   named.reserve(ties.size());
   for (const Candidate& candidate : ties) {
-    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, candidate.id));
+    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, candidate.id, false));
     named.emplace_back(std::move(row.id), candidate);
   }
   std::sort(named.begin(), named.end(),
@@ -163,6 +163,8 @@ absl::Status Check(const v1::QueryRequest& request) {
   return CheckLevel(request.level());
 }
 
+bool NeedsVectors(const v1::QueryRequest&) { return true; }
+
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
                                          Executor* helpers) {
   SLUICE_ASSIGN_OR_RETURN(const std::vector<float> query, VectorOfQuery(view, request));
@@ -185,7 +187,7 @@ absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryReques
         SLUICE_RETURN_IF_ERROR(SortTies(view, std::span(nearest).subspan(i, ties_end - i)));
       }
     }
-    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, nearest[i].id));
+    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, nearest[i].id, request.include().vector()));
     v1::QueryHit* const hit = response.add_hits();
     hit->set_distance(nearest[i].distance);
     FillRow(row, request.include(), hit->mutable_row());

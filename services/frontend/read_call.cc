@@ -11,6 +11,12 @@
 #include "services/frontend/resolve.h"
 
 namespace sluice::frontend {
+namespace {
+
+// Of one read, whose segments are gone by the time they are read.
+constexpr int kMaxViews = 4;
+
+}  // namespace
 
 ReadCall::ReadCall(const char* name, Backend& backend, const Exchange& exchange)
     : Call(name, Kind::kRead, backend, exchange) {
@@ -27,24 +33,58 @@ void ReadCall::Run() {
   if (absl::Status prepared = Prepare(*exchange().request); !prepared.ok()) return Fail(prepared);
   Resolve(backend(), *exchange().context, collection(), [this](absl::StatusOr<CollectionId> id) {
     if (!id.ok()) return Fail(id.status());
-    backend().views.Take({.collection = *id,
-                          .level = level(),
-                          .deadline = backend().DeadlineOf(*exchange().context),
-                          .given_up = given_up()},
-                         [this](absl::StatusOr<ViewCache::ViewPtr> view) {
-                           if (!view.ok()) return Fail(view.status());
-                           if (given_up().stop_requested()) {
-                             return Fail(absl::CancelledError("the caller gave up"));
-                           }
-                           AnswerFrom(*std::move(view));
-                         });
+    collection_id_ = *id;
+    needs_local_ = needs_vectors();
+    TakeView();
   });
+}
+
+void ReadCall::TakeView() {
+  ++views_taken_;
+  backend().views.Take({.collection = collection_id_,
+                        .level = level(),
+                        .deadline = backend().DeadlineOf(*exchange().context),
+                        .given_up = given_up()},
+                       [this](absl::StatusOr<ViewCache::ViewPtr> view) {
+                         if (!view.ok()) return Fail(view.status());
+                         if (given_up().stop_requested()) {
+                           return Fail(absl::CancelledError("the caller gave up"));
+                         }
+                         AnswerFromWhatIsReady(*view);
+                       });
+}
+
+void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
+  is_local_ = view->segments()->is_local();
+  if (is_local_) return AnswerFrom(view);
+  if (!needs_local_) {
+    backend().segments.Load(*view);
+    return AnswerFrom(view);
+  }
+  backend().segments.AwaitLocal(*view, given_up(), [this, view](absl::Status loaded) {
+    backend().executor.Post([this, view, loaded = std::move(loaded)] {
+      if (!loaded.ok()) return FailFrom(view, loaded);
+      is_local_ = true;
+      AnswerFrom(view);
+    });
+  });
+}
+
+void ReadCall::FailFrom(const ViewCache::ViewPtr& view, const absl::Status& error) {
+  if (is_local_ || views_taken_ == kMaxViews) return Fail(error);
+  // Merged, and its object deleted: the next view has what took its place.
+  if (ReasonOf(error) == Reason::SEGMENT_MISSING) return TakeView();
+  const bool is_of_reading =
+      absl::IsUnavailable(error) || ReasonOf(error) == Reason::SEGMENT_CORRUPT;
+  if (!is_of_reading || needs_local_) return Fail(error);
+  needs_local_ = true;
+  AnswerFromWhatIsReady(view);
 }
 
 template <>
 void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
   if (!NeedsEmbedder(*view, request_)) {
-    return Answer(frontend::Answer(*view, request_, &backend().executor));
+    return Answer(view, frontend::Answer(*view, request_, &backend().executor));
   }
   const auto since = std::chrono::steady_clock::now();
   const auto left =
@@ -57,7 +97,7 @@ void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
                   std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
               if (!vector.ok()) return Fail(vector.status());
               backend().executor.Post([this, view, vector = *std::move(vector)] {
-                Answer(frontend::Answer(*view, request_, vector, &backend().executor));
+                Answer(view, frontend::Answer(*view, request_, vector, &backend().executor));
               });
             });
 }

@@ -1,5 +1,7 @@
 // Get, Count, Query: checked and resolved on gRPC's threads, which nothing here blocks; answered on
-// the executor, once there is a view.
+// the executor, once there is a view. What needs no vectors is answered from segments that are
+// still remote (segment_loader.h); if a row cannot be read there, it waits for them to be local
+// after all.
 #pragma once
 
 #include <functional>
@@ -23,11 +25,23 @@ class ReadCall : public Call {
   virtual absl::Status Prepare(const grpc::ByteBuffer& request) = 0;
   virtual const v1::CollectionRef& collection() const = 0;
   virtual const v1::ReadLevel& level() const = 0;
-  // Answers with Succeed or Fail.
+  // Of the request.
+  virtual bool needs_vectors() const = 0;
+  // Answers with Succeed, Fail or FailFrom.
   virtual void AnswerFrom(ViewCache::ViewPtr view) = 0;
+  // `error`: of an answer from `view`. Answers with it, or in another way.
+  void FailFrom(const ViewCache::ViewPtr& view, const absl::Status& error);
 
  private:
   void Run() final;
+  void TakeView();
+  void AnswerFromWhatIsReady(const ViewCache::ViewPtr& view);
+
+  CollectionId collection_id_;
+  int views_taken_ = 0;
+  // Whether the view must be local, and whether that in use was when it was begun with.
+  bool needs_local_ = false;
+  bool is_local_ = true;
 };
 
 template <class Request>
@@ -42,10 +56,13 @@ class ReadCallOf final : public ReadCall {
   }
   const v1::CollectionRef& collection() const override { return request_.collection(); }
   const v1::ReadLevel& level() const override { return request_.level(); }
-  void AnswerFrom(ViewCache::ViewPtr view) override { Answer(frontend::Answer(*view, request_)); }
+  bool needs_vectors() const override { return NeedsVectors(request_); }
+  void AnswerFrom(ViewCache::ViewPtr view) override {
+    Answer(view, frontend::Answer(*view, request_));
+  }
   template <class Response>
-  void Answer(const absl::StatusOr<Response>& response) {
-    if (!response.ok()) return Fail(response.status());
+  void Answer(const ViewCache::ViewPtr& view, const absl::StatusOr<Response>& response) {
+    if (!response.ok()) return FailFrom(view, response.status());
     Succeed(*response);
   }
 

@@ -30,6 +30,11 @@ absl::Status Check(const v1::GetRequest& request);
 absl::Status Check(const v1::CountRequest& request);
 absl::Status Check(const v1::QueryRequest& request);
 
+// Whether the answer needs a view whose segments are local.
+bool NeedsVectors(const v1::GetRequest& request);
+bool NeedsVectors(const v1::CountRequest& request);
+bool NeedsVectors(const v1::QueryRequest& request);
+
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request);
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
 // Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER. Not for

@@ -55,7 +55,7 @@ TailEffect EffectOfTail(const Tail& tail, const SegmentSet& segments) {
     RankedFold fold;
     if (place) {
       effect.hidden.insert({place->segment, place->row});
-      fold = {.exists = true, .placed = !segments.Vector(*place).empty()};
+      fold = {.exists = true, .placed = segments.HasVector(*place)};
     }
     for (const RecordAt& at : cursor.records()) fold.Apply(*at.record);
     effect.live_delta += int64_t{fold.exists} - int64_t{place.has_value()};
@@ -139,10 +139,17 @@ const TailEffect& View::effect() const {
 }
 
 absl::StatusOr<std::optional<Row>> View::RowOf(std::optional<SegmentSet::Place> place,
-                                               std::span<const RecordAt> records) const {
+                                               std::span<const RecordAt> records,
+                                               bool with_vector) const {
   std::optional<Row> before;
   if (place) {
-    SLUICE_ASSIGN_OR_RETURN(before, segments_->ReadRow(*place));
+    absl::StatusOr<Row> row =
+        with_vector ? segments_->ReadRow(*place) : segments_->ReadFields(*place);
+    if (absl::IsNotFound(row.status())) {
+      return SegmentMissing(SegmentObjectName(collection_, incarnation(),
+                                              segments_->segments()[place->segment]->info()));
+    }
+    SLUICE_ASSIGN_OR_RETURN(before, std::move(row));
   }
   if (records.empty()) return before;
   return Fold(std::move(before), records, !embedder().kind().empty()).row;
@@ -150,6 +157,12 @@ absl::StatusOr<std::optional<Row>> View::RowOf(std::optional<SegmentSet::Place> 
 
 std::shared_ptr<const View> View::AppliedOnly() const {
   return std::make_shared<const View>(collection_, header_, applied(), segments_, Tail());
+}
+
+absl::Status SegmentMissing(const std::string& object) {
+  return MakeError(Reason::SEGMENT_MISSING,
+                   absl::StrCat("segment ", object, " is not in the object store"),
+                   {{"object", object}});
 }
 
 absl::StatusOr<std::shared_ptr<const View>> Advance(const CollectionId& collection,

@@ -63,9 +63,11 @@ class View {
   const TailEffect& effect() const;
 
   // The row of an id: what `place` holds (nullopt: no segment has it), with `records` folded over
-  // it. nullopt: the id does not exist.
+  // it. nullopt: the id does not exist. `with_vector` only if the segments are local; without, a
+  // vector that the row has may be left out. SEGMENT_MISSING, SEGMENT_CORRUPT, UNAVAILABLE.
   absl::StatusOr<std::optional<Row>> RowOf(std::optional<SegmentSet::Place> place,
-                                           std::span<const RecordAt> records) const;
+                                           std::span<const RecordAt> records,
+                                           bool with_vector) const;
 
   // The same without its tail: as of `applied`.
   std::shared_ptr<const View> AppliedOnly() const;
@@ -92,6 +94,9 @@ struct ViewDelta {
   v1::ReadViewHeader header;
   std::vector<std::shared_ptr<const v1::ReadViewResponse>> messages;
 };
+
+// Of a segment that the log lists and the store does not have.
+absl::Status SegmentMissing(const std::string& object);
 
 using OpenSegment =
     std::function<absl::StatusOr<std::shared_ptr<const Segment>>(const v1::SegmentInfo&)>;

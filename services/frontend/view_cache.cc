@@ -5,7 +5,6 @@
 #include <tuple>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 
 namespace sluice::frontend {
@@ -42,10 +41,10 @@ struct ViewCache::Flight {
   ViewPtr base;
 };
 
-ViewCache::ViewCache(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
+ViewCache::ViewCache(const std::shared_ptr<grpc::Channel>& log, const SegmentLoader& segments,
                      const Options& options, Executor& executor, Metrics& metrics)
     : stub_(v1::LogService::NewStub(log)),
-      objects_(objects),
+      segments_(segments),
       options_(options),
       executor_(executor),
       metrics_(metrics),
@@ -133,12 +132,13 @@ void ViewCache::Land(const std::shared_ptr<Flight>& flight, absl::StatusOr<Fetch
   ++flight->attempts;
   const bool fetched_ok = fetched.ok();
   absl::StatusOr<ViewPtr> view =
-      fetched_ok ? Advance(flight->collection, flight->base, fetched->delta,
-                           [&](const v1::SegmentInfo& info) {
-                             return Open(flight->collection,
-                                         Incarnation(fetched->delta.header.incarnation()), info);
-                           })
-                 : fetched.status();
+      fetched_ok
+          ? Advance(flight->collection, flight->base, fetched->delta,
+                    [&](const v1::SegmentInfo& info) {
+                      return segments_.Open(flight->collection,
+                                            Incarnation(fetched->delta.header.incarnation()), info);
+                    })
+          : fetched.status();
   // What is held may be what the log does not understand.
   const bool start_over =
       fetched_ok
@@ -156,24 +156,6 @@ void ViewCache::Land(const std::shared_ptr<Flight>& flight, absl::StatusOr<Fetch
                              : metrics_.views_new)
       .Increment();
   Conclude(flight, std::move(view));
-}
-
-absl::StatusOr<std::shared_ptr<const Segment>> ViewCache::Open(const CollectionId& collection,
-                                                               Incarnation incarnation,
-                                                               const v1::SegmentInfo& info) const {
-  const std::string name = SegmentObjectName(collection, incarnation, info);
-  absl::Status error;
-  if (absl::StatusOr<ObjectFile> file = objects_.Fetch(name); file.ok()) {
-    absl::StatusOr<std::shared_ptr<const Segment>> segment = Segment::Open(**file, info);
-    if (segment.ok()) return Holding(*std::move(file), *std::move(segment));
-    error = segment.status();
-  } else {
-    error = file.status();
-  }
-  if (!absl::IsNotFound(error)) return error;
-  return MakeError(Reason::SEGMENT_MISSING,
-                   absl::StrCat("segment ", name, " is not in the object store"),
-                   {{"object", name}});
 }
 
 void ViewCache::Conclude(const std::shared_ptr<Flight>& flight, absl::StatusOr<ViewPtr> view) {

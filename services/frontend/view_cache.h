@@ -25,8 +25,8 @@
 #include "absl/status/statusor.h"
 #include "common/base/executor.h"
 #include "common/base/mutex.h"
-#include "common/objects/object_store.h"
 #include "services/frontend/metrics.h"
+#include "services/frontend/segment_loader.h"
 #include "services/frontend/view.h"
 #include "services/frontend/view_fetch.h"
 #include "sluice/v1/frontend.pb.h"
@@ -53,8 +53,8 @@ class ViewCache {
     std::stop_token given_up;
   };
 
-  // `objects`, `executor` and `metrics` must outlive this.
-  ViewCache(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
+  // `segments`, `executor` and `metrics` must outlive this.
+  ViewCache(const std::shared_ptr<grpc::Channel>& log, const SegmentLoader& segments,
             const Options& options, Executor& executor, Metrics& metrics);
   ~ViewCache();
 
@@ -86,12 +86,9 @@ class ViewCache {
   ViewPtr Drop(Entry& entry) REQUIRES(mutex_);
   void RemoveIfIdle(const CollectionId& collection) REQUIRES(mutex_);
   void EvictBeyondBudget(std::vector<ViewPtr>* dropped) REQUIRES(mutex_);
-  absl::StatusOr<std::shared_ptr<const Segment>> Open(const CollectionId& collection,
-                                                      Incarnation incarnation,
-                                                      const v1::SegmentInfo& info) const;
 
   const std::unique_ptr<v1::LogService::Stub> stub_;
-  const ObjectStore& objects_;
+  const SegmentLoader& segments_;
   const Options options_;
   Executor& executor_;
   Metrics& metrics_;

@@ -46,7 +46,7 @@ class ViewCacheTest : public ::testing::Test {
   void StartCache(uint64_t max_bytes) {
     cache_.reset();
     cache_ = std::make_unique<ViewCache>(
-        server_->InProcessChannel({}), objects_,
+        server_->InProcessChannel({}), segments_,
         ViewCache::Options{.max_bytes = max_bytes, .shared_timeout = std::chrono::seconds(30)},
         executor_, metrics_);
   }
@@ -96,6 +96,7 @@ class ViewCacheTest : public ::testing::Test {
   prometheus::Registry registry_;
   Metrics metrics_{registry_};
   Executor executor_{4};
+  SegmentLoader segments_{objects_, metrics_};
   std::unique_ptr<ViewCache> cache_;
 };
 
