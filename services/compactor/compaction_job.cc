@@ -80,6 +80,11 @@ class CompactionJob {
                                                        const TemporaryFile& file);
   // Embeds what is new among the changes, or hands it to the embedder.
   Chunk HandOver(std::vector<Change> changes);
+  // Without a model's name nothing says that the server's is the same as before.
+  bool MayReuse() const {
+    return at_.vectors != nullptr && !job_.claim.keep_nothing() &&
+           !job_.claim.schema().embedder().model().empty();
+  }
   // Gives rows the vectors of texts that were embedded before; they are not among the chunk's any
   // more, nor are their texts.
   void Reuse(Chunk& chunk, std::vector<std::string>& texts);
@@ -297,7 +302,7 @@ Chunk CompactionJob::HandOver(std::vector<Change> changes) {
       work.texts.push_back(
           absl::StrCat(embedder.document_prefix(), *chunk.changes[row].row->document));
     }
-    if (at_.vectors != nullptr && !job_.claim.keep_nothing()) Reuse(chunk, work.texts);
+    if (MayReuse()) Reuse(chunk, work.texts);
     if (!away_ && !work.texts.empty()) chunk.handed = scheduler_->Submit(std::move(work));
   }
   return chunk;
@@ -314,9 +319,10 @@ void CompactionJob::Reuse(Chunk& chunk, std::vector<std::string>& texts) {
   size_t unknown = 0;
   for (size_t i = 0; i < keys.size(); ++i) {
     if (vectors[i]) {
-      Row& row = *chunk.changes[chunk.rows[i]].row;
-      row.vector = *std::move(vectors[i]);
-      row.pending_embedding = false;
+      Change& change = chunk.changes[chunk.rows[i]];
+      change.row->vector = *std::move(vectors[i]);
+      change.row->pending_embedding = false;
+      if (!change.was_missing) ++account_.embedded;
       continue;
     }
     chunk.rows[unknown] = chunk.rows[i];

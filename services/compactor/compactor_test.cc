@@ -281,6 +281,7 @@ class EmbedderElsewhere : public CompactorTest {
     claim.mutable_lease()->set_token(token);
     v1::Embedder& embedder = *claim.mutable_schema()->mutable_embedder();
     embedder.set_kind("served");
+    embedder.set_model("test-model");
     embedder.set_document_prefix("passage: ");
     return claim;
   }
@@ -322,7 +323,7 @@ TEST_F(EmbedderElsewhere, IsNotAskedForATextAgain) {
   log_.Grant(Claim(6));
   ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 2; }));
   EXPECT_EQ(log_.commits[1].compaction().segment().vectors(), 2u);
-  EXPECT_EQ(log_.commits[1].compaction().embedded(), 0u);
+  EXPECT_EQ(log_.commits[1].compaction().embedded(), 2u);
   EXPECT_EQ(server_.embedded().size(), 2u);
 }
 
@@ -335,7 +336,7 @@ TEST_F(EmbedderElsewhere, IsAskedForWhatIsNewAmongKnownTexts) {
   log_.Grant(Claim(6));
   ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 2; }));
   EXPECT_EQ(log_.commits[1].compaction().segment().vectors(), 5u);
-  EXPECT_EQ(log_.commits[1].compaction().embedded(), 3u);
+  EXPECT_EQ(log_.commits[1].compaction().embedded(), 5u);
   EXPECT_EQ(server_.embedded().size(), 5u);
 }
 
@@ -349,6 +350,39 @@ TEST_F(EmbedderElsewhere, IsAskedAgainWhereNothingIsToBeKept) {
     ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
   }
   EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedAgainIfTheSchemaNamesNoModel) {
+  Push({"a"});
+  Start();
+  for (size_t i = 1; i <= 2; ++i) {
+    v1::ClaimResponse claim = Claim(4 + i);
+    claim.mutable_schema()->mutable_embedder()->clear_model();
+    log_.Grant(claim);
+    ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
+  }
+  EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, KnownTextsCountWhereRefusedOnesAreJudged) {
+  constexpr int kTexts = 9'000;
+  constexpr int kRefused = 100;
+  v1::Append append;
+  append.set_first_seq_id(1);
+  for (int i = 0; i < kTexts; ++i) {
+    v1::OperationRecord& record = *append.add_records();
+    record = Record(v1::OPERATION_ADD, std::to_string(i));
+    record.set_document(absl::StrCat(i < kRefused ? sluice::testing::kRefusedMark : "text", i));
+  }
+  log_.appends.push_back(append);
+  Start();
+  for (size_t i = 1; i <= 2; ++i) {
+    v1::ClaimResponse claim = Claim(4 + i);
+    claim.mutable_embed_window()->set_texts(kTexts);
+    log_.Grant(claim);
+    ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
+    EXPECT_EQ(log_.releases.back().reason(), v1::RELEASE_REASON_DONE);
+  }
 }
 
 TEST_F(EmbedderElsewhere, IsAskedWithoutACacheThatCannotBeUsed) {

@@ -49,7 +49,7 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
       "Folder, of one process, for vectors that embedders elsewhere have made: a text that "
       "comes again is not sent again");
   settings.Add("compactor.vector_cache_bytes", &vector_cache_bytes, uint64_t{1} << 30, 0,
-               uint64_t{1} << 50, "Bytes kept there, the newest; 0: none are, and no folder");
+               uint64_t{64} << 30, "Bytes kept there, the newest; 0: none are, and no folder");
   settings.AddNamed("compactor.embedders", &embedders,
                     "An embedding model that is served elsewhere; NAME is what collections give as "
                     "their embedder's kind");

@@ -22,7 +22,10 @@ namespace {
 static_assert(std::endian::native == std::endian::little,
               "vectors are stored as they lie in memory");
 
-constexpr uint64_t kMostMemtableBytes = 16 << 20;
+// Each file is asked for a text that is not known (by its filter, in memory), so there are not
+// many.
+constexpr uint64_t kFiles = 64;
+constexpr uint64_t kMostMemtableBytes = 64 << 20;
 
 // RocksDB's own log: its writes end the process where the disk is full (an assert of Debian's
 // build).
@@ -40,7 +43,7 @@ rocksdb::Options MakeOptions(uint64_t bytes) {
   options.info_log = std::make_shared<NoLog>();
   options.compaction_style = rocksdb::kCompactionStyleFIFO;
   options.compaction_options_fifo.max_table_files_size = bytes;
-  options.write_buffer_size = std::clamp(bytes / 8, uint64_t{64} << 10, kMostMemtableBytes);
+  options.write_buffer_size = std::clamp(bytes / kFiles, uint64_t{64} << 10, kMostMemtableBytes);
   options.compression = rocksdb::kNoCompression;
   // Its retries would hold up its end: RocksDB 7.8 does not close while they go on.
   options.max_bgerror_resume_count = 0;

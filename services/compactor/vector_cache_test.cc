@@ -3,9 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <fstream>
 #include <string>
 
+#include "tests/support/small_disk.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::compactor {
@@ -107,6 +109,26 @@ TEST_F(VectorCacheTest, DamageIsAMiss) {
   }
   Put("new", 7);
   EXPECT_EQ(Find(Key("new")), Vector(7));
+}
+
+TEST_F(VectorCacheTest, ADiskThatFillsUpEndsNothing) {
+  const sluice::testing::SmallDisk disk(folder_.path() / "disk", 4);
+  if (disk.error() != 0) {
+    GTEST_SKIP() << "no file system can be mounted here: " << std::strerror(disk.error());
+  }
+  auto cache = VectorCache::Open(disk.path() / "vectors", 64 << 20);
+  ASSERT_TRUE(cache.ok()) << cache.status();
+  std::ofstream(disk.path() / "filler") << std::string(2 << 20, 'x');
+  for (int i = 0; i < 200'000; ++i) {
+    const std::vector<float> vector = Vector(i);
+    const VectorCache::Entry entry{Key(std::to_string(i)), vector};
+    (*cache)->Put({&entry, 1});
+  }
+  const TextKey first = Key("0");
+  const auto found = (*cache)->Find({&first, 1}, kDimension)[0];
+  EXPECT_TRUE(!found || *found == Vector(0));
+  cache->reset();
+  EXPECT_TRUE(absl::IsUnavailable(VectorCache::Open(disk.path() / "vectors", 64 << 20).status()));
 }
 
 }  // namespace
