@@ -24,9 +24,11 @@ class Cluster {
   };
 
   // `settings`: as variables; SLUICE_LOG_..., SLUICE_COMPACTOR_..., SLUICE_FRONTEND_... go to the
-  // processes of that kind, SLUICE_SERVER_... to all.
+  // processes of that kind, SLUICE_SERVER_... to all. `configurations`: for what is no variable, by
+  // kind (log, compactor, frontend) the text of a configuration file.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(
-      Size size, std::map<std::string, std::string> settings);
+      Size size, std::map<std::string, std::string> settings,
+      const std::map<std::string, std::string>& configurations = {});
 
   // Processes by number: the log, then the compactors, then the frontends.
   size_t log() const { return 0; }
@@ -69,7 +71,8 @@ class Cluster {
   };
 
   explicit Cluster(Size size) : size_(size) {}
-  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment);
+  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment,
+                   std::vector<std::string> arguments);
   static absl::Status StopMember(Member& member);
 
   const Size size_;
