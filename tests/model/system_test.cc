@@ -83,6 +83,16 @@ class SystemTest : public ::testing::Test {
     well.dimension = kDimension;
     return well;
   }
+  static Behaviour Refusing() {
+    Behaviour refusing = Well();
+    refusing.refuses = kRefusedInSpellsMark;
+    return refusing;
+  }
+  static Behaviour Away() {
+    Behaviour away = Well();
+    away.wrong = Behaviour::Wrong::kUnavailable;
+    return away;
+  }
   client::Compaction Compaction() const {
     return client::Compaction(client::Connect(cluster_->address(cluster_->log())), Patient());
   }
@@ -171,13 +181,7 @@ class SystemTest : public ::testing::Test {
     }
     if (which <= cluster_->processes() + 3) {
       ++spells_;
-      Behaviour ill = Well();
-      if (which == cluster_->processes() + 1) {
-        ill.refuses = kRefusedInSpellsMark;
-      } else {
-        ill.wrong = Behaviour::Wrong::kUnavailable;
-      }
-      embedder_.Set(ill);
+      embedder_.Set(which == cluster_->processes() + 1 ? Refusing() : Away());
       return absl::OkStatus();
     }
     Target& target = targets_[Below(targets_.size())];
@@ -216,6 +220,19 @@ class SystemTest : public ::testing::Test {
                 target.id.ToString().c_str(), static_cast<unsigned long long>(model.tail().value),
                 model.rows().size(), log->segments_size(),
                 static_cast<unsigned long long>(log->segments_version()));
+  }
+
+  // So that some vectors are owed and refused in the end.
+  void WriteWhileTheEmbedderIsIll(Target& target) {
+    for (const Behaviour& ill : {Refusing(), Away()}) {
+      embedder_.Set(ill);
+      Workload workload("the last workload", Frontend(0), Log(), Compaction(), {&target},
+                        seed_ + 100);
+      for (int step = 0; step < 50 && !HasFailure(); ++step) {
+        const absl::Status done = workload.Step();
+        EXPECT_TRUE(done.ok()) << done;
+      }
+    }
   }
 
   std::vector<v1::MissingVector> Missing(const Target& target) {
@@ -310,12 +327,14 @@ TEST_F(SystemTest, GetCountAndQueryAnswerAsTheModelDoesAtEveryStep) {
   CreateCollection("vectors", metric == v1::METRIC_L2 ? v1::METRIC_COSINE : v1::METRIC_L2, "");
   CreateCollection("elsewhere", metric, "served");
   RunWorkloads();
+  WriteWhileTheEmbedderIsIll(targets_.back());
   std::printf("%zu restarts, %zu spells of the embedder\n", restarts_, spells_);
   for (const Target& target : targets_) {
     Model model(target.schema);
     CheckReads(target, &model);
     if (!HasFailure()) CheckLog(target, model);
     if (HasFailure() || !IsEmbeddedElsewhere(target.schema)) continue;
+    embedder_.Set(Well());
     SettleMissing(target);
     if (!HasFailure()) CheckMissing(target, model);
   }
