@@ -164,10 +164,12 @@ void ClaimDesk::Dispatch() {
   {
     MutexLock lock(mutex_);
     if (look) {
+      std::vector<DueWork> due;
+      for (const DueWork& work : window->due) {
+        if (!taken_.contains(Work(work.kind, work.collection))) due.push_back(work);
+      }
+      window->due = std::move(due);
       window_ = *std::move(window);
-      std::erase_if(window_.due, [&](const DueWork& work) {
-        return taken_.contains(Work(work.kind, work.collection));
-      });
     }
     proposals = Assign(round);
     expired = TakeExpired(round);

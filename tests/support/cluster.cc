@@ -11,9 +11,9 @@
 
 namespace sluice::testing {
 
-absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(Size size,
-                                                        std::map<std::string, std::string> settings,
-                                                        const std::filesystem::path& parent) {
+absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
+    Size size, std::map<std::string, std::string> settings,
+    const std::map<std::string, std::string>& configurations, const std::filesystem::path& parent) {
   auto cluster = std::unique_ptr<Cluster>(new Cluster(size, parent));
   settings["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
   settings["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
@@ -22,7 +22,13 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(Size size,
     for (const auto& [name, value] : settings) {
       if (name.starts_with(prefix) || name.starts_with("SLUICE_SERVER_")) own[name] = value;
     }
-    return cluster->Add("sluice-" + kind, std::move(own));
+    std::vector<std::string> arguments;
+    if (const auto it = configurations.find(kind); it != configurations.end()) {
+      const auto file = cluster->data_.path() / (kind + ".yaml");
+      std::ofstream(file) << it->second;
+      arguments = {"--config", file};
+    }
+    return cluster->Add("sluice-" + kind, std::move(own), std::move(arguments));
   };
   const std::string data = cluster->data_.path() / "log";
   const std::string objects = cluster->data_.path() / "objects";
@@ -42,8 +48,10 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(Size size,
 }
 
 absl::Status Cluster::Add(const std::string& program,
-                          std::map<std::string, std::string> environment) {
+                          std::map<std::string, std::string> environment,
+                          std::vector<std::string> arguments) {
   Member member;
+  member.options.arguments = std::move(arguments);
   member.options.program = BinaryPath(program);
   member.options.environment = std::move(environment);
   SLUICE_ASSIGN_OR_RETURN(member.process, Process::Start(member.options));

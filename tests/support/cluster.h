@@ -24,9 +24,12 @@ class Cluster {
   };
 
   // `settings`: as variables; SLUICE_LOG_..., SLUICE_COMPACTOR_..., SLUICE_FRONTEND_... go to the
-  // processes of that kind, SLUICE_SERVER_... to all. The data folder is made in `parent`.
+  // processes of that kind, SLUICE_SERVER_... to all. `configurations`: for what is no variable, by
+  // kind (log, compactor, frontend) the text of a configuration file. The data folder is made in
+  // `parent`.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(
       Size size, std::map<std::string, std::string> settings,
+      const std::map<std::string, std::string>& configurations = {},
       const std::filesystem::path& parent = std::filesystem::temp_directory_path());
 
   // Processes by number: the log, then the compactors, then the frontends.
@@ -72,7 +75,8 @@ class Cluster {
   };
 
   Cluster(Size size, const std::filesystem::path& parent) : size_(size), data_(parent) {}
-  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment);
+  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment,
+                   std::vector<std::string> arguments);
   static absl::Status StopMember(Member& member);
 
   const Size size_;

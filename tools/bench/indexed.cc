@@ -59,7 +59,7 @@ absl::StatusOr<std::unique_ptr<testing::Cluster>> StartIndexed(
     std::map<std::string, std::string> settings) {
   settings.emplace("SLUICE_COMPACTOR_GARBAGE_INTERVAL_MS", "3600000");
   std::filesystem::create_directories(options.folder);
-  return testing::Cluster::Start(size, std::move(settings), options.folder);
+  return testing::Cluster::Start(size, std::move(settings), {}, options.folder);
 }
 
 v1::CollectionSettings DueAtOnce() {
