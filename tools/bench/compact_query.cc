@@ -167,6 +167,8 @@ absl::StatusOr<Figures> BenchCompactQuery(const BenchOptions& options) {
       PushRecords(log, collection, 0, documents.count(), kRecordsAPush, [&](uint64_t document) {
         return documents.RecordOf(document);
       }).status());
+  // The first graph is there before anything is replaced.
+  SLUICE_RETURN_IF_ERROR(AwaitSettled(log, collection).status());
   SLUICE_RETURN_IF_ERROR(PushReplacements(log, collection, documents, options.Sized(kUpdates)));
   SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse settled, AwaitSettled(log, collection));
 
