@@ -255,6 +255,21 @@ TEST_F(RemoteReadsTest, ASmallSegmentIsFetchedWhole) {
   EXPECT_EQ(Wholes(), 1u);
 }
 
+TEST_F(RemoteReadsTest, ASmallSegmentDoesNotWaitForLargeOnes) {
+  for (int i = 0; i < 4; ++i) AddLargeSegment();
+  std::latch release(1);
+  s3_.OnRequest([&](const FakeS3::Request& request) {
+    if (IsOfAWholeObject(request) && !request.uri.ends_with("/5/1")) release.wait();
+    return Fault::kNone;
+  });
+  Start();
+  ExpectRow(Get("5"), 5, 1 << 20);
+  AddSegment(1, 100);
+  ExpectRow(Get("0"), 0, 100);
+  release.count_down();
+  ExpectFirst(Query(3), "3");
+}
+
 // Invariant 9 (bounded): who is gone holds no place.
 TEST_F(RemoteReadsTest, AQueryThatIsGivenUpLeavesWhileTheSegmentIsOnItsWay) {
   AddLargeSegment();

@@ -8,8 +8,9 @@
 namespace sluice::frontend {
 namespace {
 
-// As many as the cache of objects downloads at once.
-constexpr size_t kThreads = 4;
+// One less than the cache of objects downloads at once, so that small segments do not wait for
+// large ones.
+constexpr size_t kThreads = 3;
 // Of opening a small segment: a thread that answers reads waits for it.
 constexpr std::chrono::seconds kOpenPatience{10};
 
@@ -121,16 +122,14 @@ void SegmentLoader::LoadOne(const Segment* key) {
   Loading loading;
   {
     const MutexLock lock(mutex_);
-    const auto found = loading_.find(key);
-    const bool is_wanted = !found->second.waits.empty() || found->second.segment.use_count() > 1;
-    if (is_wanted) {
-      loading.segment = found->second.segment;
-      loading.object = found->second.object;
-    } else {
-      loading = std::move(found->second);
-      loading_.erase(found);
+    const Loading& found = loading_.find(key)->second;
+    if (found.waits.empty() && found.segment.use_count() == 1) {
+      // Nobody holds the view any more.
+      loading = Take(key);
       return;
     }
+    loading.segment = found.segment;
+    loading.object = found.object;
   }
   const absl::StatusOr<std::shared_ptr<const Segment>> local =
       OpenLocal(loading.object, loading.segment->info(), {.given_up = stop_.get_token()});
@@ -138,18 +137,23 @@ void SegmentLoader::LoadOne(const Segment* key) {
   std::vector<Done> ended;
   {
     const MutexLock lock(mutex_);
-    const auto found = loading_.find(key);
-    loading = std::move(found->second);
-    loading_.erase(found);
+    loading = Take(key);
     for (const std::shared_ptr<Wait>& wait : loading.waits) {
       --wait->left;
       if (wait->done && (!local.ok() || wait->left == 0)) {
         ended.push_back(std::exchange(wait->done, nullptr));
       }
     }
-    metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
   }
   for (Done& done : ended) done(local.status());
+}
+
+SegmentLoader::Loading SegmentLoader::Take(const Segment* key) {
+  const auto found = loading_.find(key);
+  Loading loading = std::move(found->second);
+  loading_.erase(found);
+  metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
+  return loading;
 }
 
 }  // namespace sluice::frontend

@@ -60,6 +60,7 @@ class SegmentLoader {
 
   void LoadAll(const View& view, const std::shared_ptr<Wait>& wait) EXCLUDES(mutex_);
   void LoadOne(const Segment* segment) EXCLUDES(mutex_);
+  Loading Take(const Segment* segment) REQUIRES(mutex_);
   absl::StatusOr<std::shared_ptr<const Segment>> OpenLocal(const std::string& object,
                                                            const v1::SegmentInfo& info,
                                                            const Patience& patience) const;
