@@ -1,5 +1,3 @@
-// Compiled with -O3 -ffp-contract=off (CMakeLists.txt): the loops below become vector instructions,
-// and round alike whatever their width.
 #include "common/segment/distance.h"
 
 #include <algorithm>
@@ -7,28 +5,13 @@
 #include <cstddef>
 
 #include "common/base/check.h"
+#include "common/segment/simd.h"
 
 namespace sluice {
 namespace {
 
-#if defined(__x86_64__)
-#define SLUICE_SIMD __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define SLUICE_SIMD
-#endif
-
-// Sums run in this many lanes, folded pairwise at the end: four registers of AVX-512.
-constexpr size_t kLanes = 64;
-
 // Below this, squares of components may have vanished from a sum of squares.
 constexpr float kSmallNorm = 1e-20F;
-
-[[gnu::always_inline]] inline float Fold(float* lanes) {
-  for (size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
-  return lanes[0];
-}
 
 SLUICE_SIMD float Dot(const float* a, const float* b, size_t n) {
   float sum[kLanes] = {};
@@ -37,7 +20,7 @@ SLUICE_SIMD float Dot(const float* a, const float* b, size_t n) {
     for (size_t j = 0; j < kLanes; ++j) sum[j] += a[i + j] * b[i + j];
   }
   for (size_t j = 0; i + j < n; ++j) sum[j] += a[i + j] * b[i + j];
-  return Fold(sum);
+  return FoldLanes(sum);
 }
 
 // The dot product, and b's with itself.
@@ -51,8 +34,8 @@ SLUICE_SIMD float DotAndNorm(const float* a, const float* b, size_t n, float* no
   }
   for (size_t j = 0; i + j < n; ++j) sum[j] += a[i + j] * b[i + j];
   for (size_t j = 0; i + j < n; ++j) squares[j] += b[i + j] * b[i + j];
-  *norm = Fold(squares);
-  return Fold(sum);
+  *norm = FoldLanes(squares);
+  return FoldLanes(sum);
 }
 
 SLUICE_SIMD float SquaredDifference(const float* a, const float* b, size_t n) {
@@ -68,7 +51,7 @@ SLUICE_SIMD float SquaredDifference(const float* a, const float* b, size_t n) {
     const float d = a[i + j] - b[i + j];
     sum[j] += d * d;
   }
-  return Fold(sum);
+  return FoldLanes(sum);
 }
 
 // For components so large or small that float does not hold their squares.

@@ -10,19 +10,24 @@ using Range = std::optional<std::pair<size_t, size_t>>;
 
 // A segment is merged with all that are newer once those together have this many times its entries:
 // each entry is rewritten into something several times larger, and the sizes of what is left
-// unmerged grow geometrically toward the oldest.
+// unmerged grow geometrically toward the oldest. Rows that are dead do not count: they are not
+// written again, and searches pass through them.
 constexpr uint64_t kRatio = 3;
 // The oldest that is not full is where dead entries collect: it goes sooner.
 constexpr uint64_t kOldestRatio = 1;
 
 bool IsFull(const v1::SegmentInfo& segment) { return segment.entries() >= kFullSegmentEntries; }
 
+uint64_t EntriesThatStay(const v1::SegmentInfo& segment) {
+  return segment.entries() - std::min(segment.entries(), segment.dead_rows());
+}
+
 // Among those from `oldest` on, none of which is full.
 Range PickByGrowth(Segments segments, size_t oldest) {
   uint64_t newer = 0;
   Range picked;
   for (size_t i = segments.size(); i-- > oldest;) {
-    const uint64_t entries = std::max<uint64_t>(segments[i].entries(), 1);
+    const uint64_t entries = std::max<uint64_t>(EntriesThatStay(segments[i]), 1);
     if (newer >= entries * (i == oldest ? kOldestRatio : kRatio)) {
       picked = std::pair(i, segments.size());
     }

@@ -40,6 +40,15 @@ Outcome Simulate(const std::vector<uint64_t>& compactions) {
   return outcome;
 }
 
+v1::SegmentInfo Considered(uint64_t entries, uint64_t dead = 0) {
+  v1::SegmentInfo segment;
+  segment.set_entries(entries);
+  segment.set_rows(entries);
+  segment.set_dead_rows(dead);
+  segment.set_graph_considered(true);
+  return segment;
+}
+
 TEST(PickMerge, NothingIsDueInListsOfNoneOrOne) {
   EXPECT_FALSE(PickMerge({}));
   std::vector<v1::SegmentInfo> one(1);
@@ -77,6 +86,15 @@ TEST(PickMerge, ALargeSegmentIsLeftAloneByTricklesOfSmallOnes) {
   EXPECT_EQ(*pick, std::pair(size_t{1}, size_t{5}));
 }
 
+TEST(PickMerge, RowsThatAreDeadDoNotCount) {
+  std::vector<v1::SegmentInfo> segments = {Considered(100'000), Considered(40'000)};
+  EXPECT_FALSE(PickMerge(segments));
+  segments[0].set_dead_rows(60'000);
+  EXPECT_EQ(PickMerge(segments), std::pair(size_t{0}, size_t{2}));
+  segments[1].set_dead_rows(10'000);
+  EXPECT_FALSE(PickMerge(segments));
+}
+
 TEST(PickMerge, ASegmentThatIsLargeEnoughForAGraphIsMergedAloneOnceUnlessOthersJoinIt) {
   std::vector<v1::SegmentInfo> segments(2);
   segments[0].set_entries(1'000'000);
@@ -89,15 +107,6 @@ TEST(PickMerge, ASegmentThatIsLargeEnoughForAGraphIsMergedAloneOnceUnlessOthersJ
   EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{2}));
   segments[1].set_graph_considered(true);
   EXPECT_FALSE(PickMerge(segments));
-}
-
-v1::SegmentInfo Considered(uint64_t entries, uint64_t dead = 0) {
-  v1::SegmentInfo segment;
-  segment.set_entries(entries);
-  segment.set_rows(entries);
-  segment.set_dead_rows(dead);
-  segment.set_graph_considered(true);
-  return segment;
 }
 
 TEST(PickMerge, FullSegmentsAreNotMergedWithWhatComesAfterThem) {

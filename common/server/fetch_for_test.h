@@ -36,4 +36,13 @@ inline Reply Fetch(const std::string& address, const std::string& method, const 
   return reply;
 }
 
+// A counter or gauge among the metrics of a server; `name` with its labels, as /metrics prints
+// them. 0 if it is not there (yet).
+inline double FetchMetric(const std::string& address, const std::string& name) {
+  const std::string page = "\n" + Fetch(address, "GET", "/metrics").body;
+  const std::string begin = "\n" + name + " ";
+  const size_t at = page.find(begin);
+  return at == std::string::npos ? 0 : std::stod(page.substr(at + begin.size()));
+}
+
 }  // namespace sluice::server

@@ -3,6 +3,7 @@
 Settings come from `--print-config` of the real binaries with the real configuration files; probe and metric paths are fetched from them.
 """
 
+import copy
 import os
 import pathlib
 import re
@@ -26,10 +27,28 @@ class Base:
         self.bases = [Base(self.folder / name) for name in resources if (self.folder / name).is_dir()]
         self.objects = [o for base in self.bases for o in base.objects]
         self.objects += [o for name in resources if not (self.folder / name).is_dir() for o in self._load(name)]
+        self.patches_nothing = []
+        for patch in self.kustomization.get("patches", []):
+            self._patch(patch)
 
     def _load(self, name):
         with open(self.folder / name, encoding="utf-8") as file:
             return [o for o in yaml.safe_load_all(file) if o is not None]
+
+    def _patch(self, patch):
+        """JSON patches (RFC 6902) of one object, and the deletion of one; kustomize has more kinds, which nothing here needs."""
+        (content,) = self._load(patch["path"])
+        target = patch.get("target") or {"kind": content["kind"], "name": content["metadata"]["name"]}
+        patched = self.named(target["kind"], target["name"])
+        if patched is None:
+            self.patches_nothing.append(f"{target['kind']} {target['name']}")
+        elif isinstance(content, dict):
+            if content.get("$patch") != "delete":
+                raise ValueError(f"{patch['path']}: neither a JSON patch nor a deletion")
+            self.objects.remove(patched)
+        else:
+            for operation in content:
+                apply_operation(patched, operation)
 
     def of_kind(self, *kinds):
         return [o for o in self.objects if o["kind"] in kinds]
@@ -57,7 +76,30 @@ class Base:
     def unlisted(self):
         """Manifests that lie in the folder and that kustomize would not apply."""
         known = set(self.kustomization.get("resources", [])) | {"kustomization.yaml"}
+        known |= {patch["path"] for patch in self.kustomization.get("patches", [])}
         return sorted(p.name for p in self.folder.glob("*.yaml") if p.name not in known)
+
+
+def apply_operation(document, operation):
+    """One operation of a JSON patch: test, add, replace or remove."""
+    *folders, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
+    for part in folders:
+        document = document[int(part) if isinstance(document, list) else part]
+    if isinstance(document, list) and last != "-":
+        last = int(last)
+    op = operation["op"]
+    if op == "test" and document[last] != operation["value"]:
+        raise ValueError(f"{operation['path']} is {document[last]}, not {operation['value']}")
+    if op in ("replace", "remove"):
+        document[last]  # It must be there.
+    if op == "remove":
+        del document[last]
+    elif op == "add" and isinstance(document, list):
+        document.insert(len(document) if last == "-" else last, copy.deepcopy(operation["value"]))
+    elif op in ("add", "replace"):
+        document[last] = copy.deepcopy(operation["value"])
+    elif op != "test":
+        raise ValueError(f"unknown operation {op}")
 
 
 def is_ours(manifest):
@@ -70,6 +112,7 @@ def check(folder, binaries):
     base = Base(folder)
     complaints = [f"{name}: is not among the resources of kustomization.yaml" for name in base.unlisted()]
     complaints += [f"ConfigMap {name}: is not in the base that it replaces it of" for name in base.replaces_nothing()]
+    complaints += [f"{name}: is patched, and there is none" for name in base.patches_nothing]
     workloads = [(Workload if is_ours(o) else Embedder)(base, o, binaries) for o in base.of_kind(*PODS)]
     for workload in workloads:
         complaints += [f"{workload.name}: {c}" for c in workload.check()]
@@ -124,6 +167,7 @@ class Workload:
         self.config = flatten(yaml.safe_load(printed.stdout))
         yield from self.check_ports()
         yield from self.check_folders()
+        yield from self.check_objects()
         yield from self.check_drain()
         yield from self.check_paths()
 
@@ -155,6 +199,8 @@ class Workload:
             claim = (volume or {}).get("persistentVolumeClaim", {}).get("claimName")
             if claim and not self.base.named("PersistentVolumeClaim", claim):
                 yield f"claims {claim}, which there is not"
+        for name in set(self.volumes) - {m["name"] for m in self.container["volumeMounts"]}:
+            yield f"does not mount its volume {name}"
 
     def check_ports(self):
         for port, setting in (("grpc", "server.grpc_address"), ("http", "server.http_address")):
@@ -167,14 +213,37 @@ class Workload:
         if scraped != str(self.ports.get("http")):
             yield f"prometheus.io/port is {scraped}, the http port is {self.ports.get('http')}"
 
-    def folders(self):
-        return {name: value for name, value in self.config.items() if isinstance(value, str) and value.startswith("/")}
+    def paths(self, files):
+        """Settings that name files, or folders, with what they name."""
+        return {name: value for name, value in self.config.items()
+                if isinstance(value, str) and value.startswith("/") and name.endswith("_file") == files}
+
+    def mount_of(self, path):
+        return next((m for m in self.container["volumeMounts"] if path == m["mountPath"] or path.startswith(m["mountPath"] + "/")), None)
 
     def check_folders(self):
-        writable = [m["mountPath"] for m in self.container["volumeMounts"] if not m.get("readOnly")]
-        for name, folder in self.folders().items():
-            if not any(folder == mount or folder.startswith(mount + "/") for mount in writable):
+        for name, folder in self.paths(files=False).items():
+            mount = self.mount_of(folder)
+            if mount is None or mount.get("readOnly"):
                 yield f"{name} {folder} is on no writable volume"
+        for name, file in self.paths(files=True).items():
+            mount = self.mount_of(file)
+            if mount is None or "secret" not in self.volumes[mount["name"]]:
+                yield f"{name} {file} is in no Secret"
+
+    def check_objects(self):
+        """Objects are in a folder, or in S3 with a cache that has room."""
+        objects = next((value for name, value in self.config.items() if name.endswith(".objects")), "")
+        if not objects.startswith("s3://"):
+            return
+        if not self.config["objects.s3.credentials_file"]:
+            yield "has no credentials for its bucket"
+        mount = self.mount_of(self.config["objects.cache"])
+        limit = self.volumes.get(mount["name"], {}).get("emptyDir", {}).get("sizeLimit") if mount else None
+        if limit is None or bytes_of(limit) <= bytes_of(self.config["objects.cache_bytes"]):
+            yield f"its cache is on a volume of {limit}, which is no more than objects.cache_bytes"
+        if limit != self.container["resources"]["requests"].get("ephemeral-storage"):
+            yield f"its cache may take {limit}, which it does not request as ephemeral-storage"
 
     def check_drain(self):
         grace = self.pod["spec"].get("terminationGracePeriodSeconds", 30)
@@ -238,9 +307,13 @@ class Workload:
         for name in self.config:
             if name.endswith("_address") and not name.startswith("server."):
                 moved[name] = "127.0.0.1:1"
-        for name, value in self.folders().items():
+        for name, value in self.paths(files=False).items():
             moved[name] = folder + value
             os.makedirs(folder + value)
+        for name, value in self.paths(files=True).items():
+            moved[name] = folder + value
+            os.makedirs(os.path.dirname(folder + value), exist_ok=True)
+            pathlib.Path(folder + value).touch()
         environment = {"SLUICE_" + name.upper().replace(".", "_"): value for name, value in moved.items()}
         return subprocess.Popen(self.command(), env={**self.environment(), **environment}, stdout=subprocess.PIPE,
                                 stderr=subprocess.PIPE, text=True)
@@ -298,6 +371,12 @@ class Embedder(Workload):
         for flag, port in (("--port", "grpc"), ("--prometheus-port", "http")):
             if flag not in arguments or arguments[arguments.index(flag) + 1] != str(self.ports.get(port)):
                 yield f"{flag} is not the containerPort {port}, {self.ports.get(port)}"
+
+
+def bytes_of(size):
+    """Of a quantity of Kubernetes or a setting of ours: 10Gi, 10GiB, 10737418240."""
+    number, unit = re.fullmatch(r"(\d+)([KMGT]?)i?B?", str(size)).groups()
+    return int(number) << 10 * " KMGT".index(unit or " ")
 
 
 def flatten(tree, prefix=""):

@@ -12,6 +12,7 @@ import manifests
 
 BASE = pathlib.Path(__file__).parent / "base"
 GPU = "overlays/gpu"
+S3 = "overlays/s3"
 BINARIES = sys.argv.pop(1)
 
 
@@ -118,6 +119,45 @@ class ManifestsTest(unittest.TestCase):
 
     def test_a_configuration_that_replaces_none_is_found(self):
         self.assertIn("ConfigMap sluice-front", self.gpu_complaints_after("kustomization.yaml", r"name: sluice-frontend", "name: sluice-front"))
+
+    def s3_complaints_after(self, file, old, new):
+        return self.complaints_after(file, old, new, S3)
+
+    def test_the_s3_overlay_asks_for_nothing_that_the_binaries_do_not_accept(self):
+        self.assertEqual(manifests.check(BASE.parent / S3, BINARIES), [])
+
+    def test_in_the_s3_overlay_compactors_and_frontends_share_a_bucket_and_no_volume(self):
+        base = manifests.Base(BASE.parent / S3)
+        self.assertIsNone(base.named("PersistentVolumeClaim", "sluice-objects"))
+        workloads = [manifests.Workload(base, base.named("Deployment", f"sluice-{name}"), BINARIES) for name in ("compactor", "frontend")]
+        printed = [manifests.yaml.safe_load(w.run("--print-config").stdout) for w in workloads]
+        self.assertRegex(printed[0]["compactor"]["objects"], "^s3://")
+        self.assertEqual(printed[0]["compactor"]["objects"], printed[1]["frontend"]["objects"])
+        for setting in ("region", "endpoint", "path_style"):
+            self.assertEqual(printed[0]["objects"]["s3"][setting], printed[1]["objects"]["s3"][setting])
+        for workload in workloads:
+            self.assertEqual(workload.volumes["cache"]["emptyDir"], {"sizeLimit": "30Gi"})
+            self.assertEqual(workload.volumes["s3-credentials"]["secret"]["secretName"], "sluice-s3")
+
+    def test_a_cache_without_room_or_outside_its_volume_is_found(self):
+        self.assertIn("is no more than objects.cache_bytes", self.s3_complaints_after("config/compactor.yaml", "10GiB", "30GiB"))
+        self.assertIn("on a volume of None", self.s3_complaints_after("cache.yaml", r"      sizeLimit: 30Gi\n", "      medium: Memory\n"))
+        self.assertIn("objects.cache /srv/cache is on no writable volume",
+                      self.s3_complaints_after("config/frontend.yaml", "/var/lib/sluice/cache", "/srv/cache"))
+        self.assertIn("does not request as ephemeral-storage", self.s3_complaints_after("cache.yaml", r"value: 30Gi", "value: 1Gi"))
+
+    def test_credentials_that_are_not_there_are_found(self):
+        self.assertIn("credentials_file /etc/s3/credentials is in no Secret",
+                      self.s3_complaints_after("config/compactor.yaml", "/etc/sluice-s3/", "/etc/s3/"))
+        self.assertIn("has no credentials for its bucket",
+                      self.s3_complaints_after("config/frontend.yaml", r" +credentials_file: .*\n", ""))
+        self.assertIn("does not mount its volume s3-credentials",
+                      self.s3_complaints_after("cache.yaml", r"(?s)- op: add\n  path: \S+volumeMounts/-.*", ""))
+
+    def test_a_patch_of_something_else_is_found(self):
+        self.assertIn("Deployment sluice-front: is patched", self.s3_complaints_after("kustomization.yaml", "name: sluice-frontend}", "name: sluice-front}"))
+        with self.assertRaisesRegex(ValueError, "volumes/1/name is objects, not data"):
+            self.s3_complaints_after("cache.yaml", "value: objects", "value: data")
 
 
 if __name__ == "__main__":

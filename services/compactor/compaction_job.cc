@@ -35,8 +35,10 @@ constexpr size_t kChunksAhead = 8;
 // Changes whose texts may still be with the embedder.
 struct Chunk {
   std::vector<Change> changes;
-  // Of `handed`, in the same order.
+  // Those without their vector: of the texts `handed` over, in the same order.
   std::vector<size_t> rows;
+  // Of their texts; none if vectors are not kept.
+  std::vector<TextKey> keys;
   std::unique_ptr<EmbedScheduler::Pending> handed;
 };
 
@@ -78,9 +80,19 @@ class CompactionJob {
                                                        const TemporaryFile& file);
   // Embeds what is new among the changes, or hands it to the embedder.
   Chunk HandOver(std::vector<Change> changes);
+  // Without a model's name nothing says that the server's is the same as before.
+  bool MayReuse() const {
+    return at_.vectors != nullptr && !job_.claim.keep_nothing() &&
+           !job_.claim.schema().embedder().model().empty();
+  }
+  // Gives rows the vectors of texts that were embedded before; they are not among the chunk's any
+  // more, nor are their texts.
+  void Reuse(Chunk& chunk, std::vector<std::string>& texts);
   // Waits for the vectors.
   absl::Status TakeBack(Chunk& chunk);
   absl::Status TakeResults(Chunk& chunk, std::vector<Embedded> results);
+  // For texts that come again.
+  void Keep(const Chunk& chunk);
   // Notes the rows that were to be embedded as owed.
   void Owe(const Chunk& chunk, std::string_view words);
   // TEXT_REFUSED: so many of `texts` that the model is wrong.
@@ -115,13 +127,16 @@ class CompactionJob {
 absl::Status CompactionJob::Run() {
   SLUICE_RETURN_IF_ERROR(Open());
   at_.faults.Reach(Stage::kOpened);
+  const auto turn_ends =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(at_.settings.turn_ms);
   std::future<absl::StatusOr<Batch>> next = ReadAhead(SeqId(job_.claim.applied_seq_id()));
   for (uint64_t number = 1;; ++number) {
     SLUICE_ASSIGN_OR_RETURN(const Batch batch, next.get());
     at_.faults.Reach(Stage::kRead);
     if (batch.records() == 0 && missing_.owed.empty()) return absl::OkStatus();
     // At the tail the log decides anew when the collection is due.
-    const bool last = batch.at_tail || job_.stop.stop_requested() || number == kMaxCommits;
+    const bool last = batch.at_tail || job_.stop.stop_requested() || number == kMaxCommits ||
+                      std::chrono::steady_clock::now() >= turn_ends;
     if (!last) next = ReadAhead(batch.to);
     SLUICE_RETURN_IF_ERROR(Apply(batch, number));
     if (last || job_.stop.stop_requested()) return absl::OkStatus();
@@ -287,9 +302,38 @@ Chunk CompactionJob::HandOver(std::vector<Change> changes) {
       work.texts.push_back(
           absl::StrCat(embedder.document_prefix(), *chunk.changes[row].row->document));
     }
+    if (MayReuse()) Reuse(chunk, work.texts);
     if (!away_ && !work.texts.empty()) chunk.handed = scheduler_->Submit(std::move(work));
   }
   return chunk;
+}
+
+void CompactionJob::Reuse(Chunk& chunk, std::vector<std::string>& texts) {
+  const v1::Embedder& embedder = job_.claim.schema().embedder();
+  std::vector<TextKey> keys;
+  keys.reserve(texts.size());
+  for (const std::string& text : texts) {
+    keys.push_back(KeyOfText(embedder.kind(), embedder.model(), dimension_, text));
+  }
+  std::vector<std::optional<std::vector<float>>> vectors = at_.vectors->Find(keys, dimension_);
+  size_t unknown = 0;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (vectors[i]) {
+      Change& change = chunk.changes[chunk.rows[i]];
+      change.row->vector = *std::move(vectors[i]);
+      change.row->pending_embedding = false;
+      if (!change.was_missing) ++account_.embedded;
+      continue;
+    }
+    chunk.rows[unknown] = chunk.rows[i];
+    if (unknown != i) texts[unknown] = std::move(texts[i]);
+    keys[unknown++] = keys[i];
+  }
+  at_.metrics.reused.Increment(static_cast<double>(keys.size() - unknown));
+  chunk.rows.resize(unknown);
+  texts.resize(unknown);
+  keys.resize(unknown);
+  chunk.keys = std::move(keys);
 }
 
 absl::Status CompactionJob::TakeBack(Chunk& chunk) {
@@ -329,8 +373,18 @@ absl::Status CompactionJob::TakeResults(Chunk& chunk, std::vector<Embedded> resu
     if (!change.was_missing) ++account_.embedded;
     at_.metrics.embedded.Increment();
   }
+  Keep(chunk);
   // The commit cannot have more texts than records: it need not be worked out to its end.
   return CheckRefused(std::max(account_.records, account_.embedded + account_.refused));
+}
+
+void CompactionJob::Keep(const Chunk& chunk) {
+  std::vector<VectorCache::Entry> entries;
+  for (size_t i = 0; i < chunk.keys.size(); ++i) {
+    const Row& row = *chunk.changes[chunk.rows[i]].row;
+    if (!row.pending_embedding) entries.push_back({chunk.keys[i], row.vector});
+  }
+  if (!entries.empty()) at_.vectors->Put(entries);
 }
 
 absl::Status CompactionJob::CheckRefused(uint64_t texts) const {

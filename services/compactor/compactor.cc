@@ -30,6 +30,9 @@ constexpr milliseconds kFirstBackoff = 250ms;
 constexpr milliseconds kMostBackoff = 10s;
 // A collection that cannot be compacted is tried again, but not so often that others suffer.
 constexpr milliseconds kCollectionRetry = 60s;
+// With embedders elsewhere: so many small collections must hand over texts to fill a model's
+// batches and to have the next ones ready.
+constexpr uint64_t kWorkersThatWait = 24;
 // No single step of a loop takes this long.
 constexpr auto kStuck = 15min;
 
@@ -65,14 +68,17 @@ std::string WorkerName() {
 Compactor::Running::Running(const CompactorSettings& settings,
                             const std::shared_ptr<grpc::Channel>& channel,
                             std::unique_ptr<ObjectStore> store, EmbedSchedulers embed_schedulers,
-                            Metrics& metrics, Faults& faults)
+                            std::unique_ptr<VectorCache> vector_cache, Metrics& metrics,
+                            Faults& faults)
     : objects(std::move(store)),
       embedders(std::move(embed_schedulers)),
+      vectors(std::move(vector_cache)),
       cache(*objects, settings.cache_bytes),
       log(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
       claims(channel, Deadlines(kClaimDeadline, kClaimDeadline)),
       compaction(channel, Deadlines(kCallDeadline / 2, kCallDeadline)),
-      workplace{compaction, log, *objects, cache, metrics, faults, settings, embedders} {}
+      workplace{compaction, log,      *objects,  cache,        metrics,
+                faults,     settings, embedders, vectors.get()} {}
 
 Compactor::Compactor(const CompactorSettings& settings, prometheus::Registry& registry)
     : settings_(settings), registry_(registry), metrics_(registry), worker_(WorkerName()) {}
@@ -90,15 +96,19 @@ absl::Status Compactor::Start(const std::shared_ptr<grpc::Channel>& self) {
   if (!embedders.ok()) return std::move(embedders).status();
   const auto channel =
       settings_.log_address.empty() ? self : client::Connect(settings_.log_address);
-  running_.emplace(settings_, channel, *std::move(objects), *std::move(embedders), metrics_,
-                   faults_);
+  running_.emplace(settings_, channel, *std::move(objects), *std::move(embedders),
+                   OpenVectorCache(), metrics_, faults_);
 
-  const uint64_t workers =
-      settings_.workers != 0 ? settings_.workers : server::ProcessAllowance().cpus;
+  const uint64_t workers = settings_.workers != 0 ? settings_.workers : DefaultWorkers();
   for (uint64_t i = 0; i < workers; ++i) StartLoop("compaction", &Compactor::CompactionLoop);
   for (uint64_t i = 0; i < settings_.merge_workers; ++i) StartLoop("merge", &Compactor::MergeLoop);
   StartLoop("garbage", &Compactor::GarbageLoop);
   return absl::OkStatus();
+}
+
+uint64_t Compactor::DefaultWorkers() const {
+  const uint64_t cpus = server::ProcessAllowance().cpus;
+  return settings_.embedders.empty() ? cpus : std::max(cpus, kWorkersThatWait);
 }
 
 absl::StatusOr<EmbedSchedulers> Compactor::MakeEmbedders() {
@@ -115,6 +125,15 @@ absl::StatusOr<EmbedSchedulers> Compactor::MakeEmbedders() {
         name, *std::move(embedder), milliseconds(settings_.embed_patience_ms), registry_);
   }
   return schedulers;
+}
+
+std::unique_ptr<VectorCache> Compactor::OpenVectorCache() const {
+  if (settings_.embedders.empty() || settings_.vector_cache_bytes == 0) return nullptr;
+  absl::StatusOr<std::unique_ptr<VectorCache>> cache =
+      VectorCache::Open(settings_.vector_cache, settings_.vector_cache_bytes);
+  if (cache.ok()) return *std::move(cache);
+  server::Log(server::Level::kWarn, "vectors are not kept for reuse", {{"error", cache.status()}});
+  return nullptr;
 }
 
 absl::Status Compactor::Ready() const {

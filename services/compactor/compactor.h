@@ -49,11 +49,12 @@ class Compactor : public server::Component {
   // What exists from Start on.
   struct Running {
     Running(const CompactorSettings& settings, const std::shared_ptr<grpc::Channel>& channel,
-            std::unique_ptr<ObjectStore> store, EmbedSchedulers embed_schedulers, Metrics& metrics,
-            Faults& faults);
+            std::unique_ptr<ObjectStore> store, EmbedSchedulers embed_schedulers,
+            std::unique_ptr<VectorCache> vector_cache, Metrics& metrics, Faults& faults);
 
     const std::unique_ptr<ObjectStore> objects;
     const EmbedSchedulers embedders;
+    const std::unique_ptr<VectorCache> vectors;
     SegmentCache cache;
     client::Log log;
     // Claims wait at the log; everything else gives up early, so that a stop is never held up for
@@ -64,6 +65,7 @@ class Compactor : public server::Component {
   };
   using RunJob = absl::Status (*)(const Job&);
 
+  uint64_t DefaultWorkers() const;
   void StartLoop(std::string name, void (Compactor::*body)(Pulse&, const std::stop_token&));
   void CompactionLoop(Pulse& pulse, const std::stop_token& stop);
   void MergeLoop(Pulse& pulse, const std::stop_token& stop);
@@ -79,6 +81,8 @@ class Compactor : public server::Component {
 
   // INVALID_ARGUMENT, naming the embedder.
   absl::StatusOr<EmbedSchedulers> MakeEmbedders();
+  // nullptr: there is none, or it cannot be used.
+  std::unique_ptr<VectorCache> OpenVectorCache() const;
 
   const CompactorSettings& settings_;
   prometheus::Registry& registry_;

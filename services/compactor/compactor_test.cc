@@ -33,6 +33,7 @@ class CompactorTest : public ::testing::Test {
   CompactorTest() {
     settings_.Declare(declared_, "");
     settings_.objects = folder_.path();
+    settings_.vector_cache = vectors_.path() / "vectors";
     settings_.workers = 1;
     settings_.lease_ms = 30'000;
     settings_.claim_wait_ms = 50;
@@ -73,6 +74,7 @@ class CompactorTest : public ::testing::Test {
   }
 
   sluice::testing::TempFolder folder_;
+  sluice::testing::TempFolder vectors_;
   FakeLog log_;
   server::Settings declared_;
   CompactorSettings settings_;
@@ -122,6 +124,23 @@ TEST_F(CompactorTest, ALongBacklogLeavesOthersTheirTurn) {
   log_.Grant(Claim());
   ASSERT_TRUE(AwaitRelease());
   EXPECT_EQ(log_.commits.size(), 32u);
+  EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_DONE);
+}
+
+TEST_F(CompactorTest, ATurnEndsWithItsTime) {
+  settings_.batch_records = 1;
+  settings_.turn_ms = 1;
+  Push(std::vector<std::string>(10, "a"));
+  log_.on_commit = [](const v1::CommitRequest&) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
+    while (std::chrono::steady_clock::now() < until) {
+    }
+    return absl::OkStatus();
+  };
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  EXPECT_LE(log_.commits.size(), 2u) << "the batch at hand is the last";
   EXPECT_EQ(log_.releases[0].reason(), v1::RELEASE_REASON_DONE);
 }
 
@@ -257,10 +276,12 @@ class EmbedderElsewhere : public CompactorTest {
     behaviour.dimension = 16;
     server_.Set(behaviour);
   }
-  v1::ClaimResponse Claim() const {
+  v1::ClaimResponse Claim(uint64_t token = 5) const {
     v1::ClaimResponse claim = CompactorTest::Claim();
+    claim.mutable_lease()->set_token(token);
     v1::Embedder& embedder = *claim.mutable_schema()->mutable_embedder();
     embedder.set_kind("served");
+    embedder.set_model("test-model");
     embedder.set_document_prefix("passage: ");
     return claim;
   }
@@ -288,6 +309,89 @@ TEST_F(EmbedderElsewhere, GetsEachDocumentOnceWithItsPrefix) {
   EXPECT_EQ(log_.commits[0].compaction().segment().vectors(), 2u);
   EXPECT_THAT(server_.embedded(),
               ::testing::UnorderedElementsAre("passage: text of a", "passage: text of b"));
+}
+
+TEST_F(EmbedderElsewhere, IsNotAskedForATextAgain) {
+  Push({"a", "b"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  // Another process, the same folder; and nobody to ask.
+  compactor_.reset();
+  Misbehave(sluice::testing::Behaviour::Wrong::kUnavailable);
+  Start();
+  log_.Grant(Claim(6));
+  ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 2; }));
+  EXPECT_EQ(log_.commits[1].compaction().segment().vectors(), 2u);
+  EXPECT_EQ(log_.commits[1].compaction().embedded(), 2u);
+  EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedForWhatIsNewAmongKnownTexts) {
+  Push({"b", "d"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  Push({"a", "c", "e"});
+  log_.Grant(Claim(6));
+  ASSERT_TRUE(log_.Await([](const FakeLog& log) { return log.commits.size() == 2; }));
+  EXPECT_EQ(log_.commits[1].compaction().segment().vectors(), 5u);
+  EXPECT_EQ(log_.commits[1].compaction().embedded(), 5u);
+  EXPECT_EQ(server_.embedded().size(), 5u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedAgainWhereNothingIsToBeKept) {
+  Push({"a"});
+  Start();
+  for (size_t i = 1; i <= 2; ++i) {
+    v1::ClaimResponse claim = Claim(4 + i);
+    claim.set_keep_nothing(true);
+    log_.Grant(claim);
+    ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
+  }
+  EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, IsAskedAgainIfTheSchemaNamesNoModel) {
+  Push({"a"});
+  Start();
+  for (size_t i = 1; i <= 2; ++i) {
+    v1::ClaimResponse claim = Claim(4 + i);
+    claim.mutable_schema()->mutable_embedder()->clear_model();
+    log_.Grant(claim);
+    ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
+  }
+  EXPECT_EQ(server_.embedded().size(), 2u);
+}
+
+TEST_F(EmbedderElsewhere, KnownTextsCountWhereRefusedOnesAreJudged) {
+  constexpr int kTexts = 9'000;
+  constexpr int kRefused = 100;
+  v1::Append append;
+  append.set_first_seq_id(1);
+  for (int i = 0; i < kTexts; ++i) {
+    v1::OperationRecord& record = *append.add_records();
+    record = Record(v1::OPERATION_ADD, std::to_string(i));
+    record.set_document(absl::StrCat(i < kRefused ? sluice::testing::kRefusedMark : "text", i));
+  }
+  log_.appends.push_back(append);
+  Start();
+  for (size_t i = 1; i <= 2; ++i) {
+    v1::ClaimResponse claim = Claim(4 + i);
+    claim.mutable_embed_window()->set_texts(kTexts);
+    log_.Grant(claim);
+    ASSERT_TRUE(log_.Await([i](const FakeLog& log) { return log.releases.size() == i; }));
+    EXPECT_EQ(log_.releases.back().reason(), v1::RELEASE_REASON_DONE);
+  }
+}
+
+TEST_F(EmbedderElsewhere, IsAskedWithoutACacheThatCannotBeUsed) {
+  std::ofstream(settings_.vector_cache) << "a file";
+  Push({"a"});
+  Start();
+  log_.Grant(Claim());
+  ASSERT_TRUE(AwaitRelease());
+  EXPECT_EQ(log_.commits.size(), 1u);
 }
 
 TEST_F(EmbedderElsewhere, ThatIsAwayIsInfrastructureAndHoldsUpNobodyElse) {

@@ -15,6 +15,10 @@ using namespace std::chrono_literals;
 // What embedders probe with (common/embed/embedder.h).
 constexpr char kWitness[] = "probe";
 constexpr int kFailuresAnEndpoint = 3;
+// One that runs, and one that is there when it ends. While an endpoint has these, a batch that is
+// not full waits for more texts; but not for calls that may be hanging.
+constexpr size_t kCallsThatKeepBusy = 2;
+constexpr milliseconds kMayHangAfter = 1s;
 
 // `first`, doubled for each time before, up to `most`; of that a random half.
 milliseconds Backoff(milliseconds first, milliseconds most, int times, double share) {
@@ -71,11 +75,21 @@ std::optional<EmbedQueue::Send> EmbedQueue::Next(Time now, const embed::Limits& 
   if (std::optional<Retry> retry = TakeRetry(now)) return Begin(*std::move(retry), now);
   const LaneName* const name = OldestLane();
   if (name == nullptr) return std::nullopt;
-  Retry batch{.lane = *name};
   const auto lane = lanes_.find(*name);
+  const TextPool& pool = lane->second;
+  const bool is_full = pool.size() >= limits.max_texts || pool.tokens() >= limits.max_tokens;
+  if (!is_full && IsKeptBusy(now)) return std::nullopt;
+  Retry batch{.lane = *name};
   batch.texts = lane->second.Take(limits.max_texts, limits.max_tokens);
   if (lane->second.empty()) lanes_.erase(lane);
   return Begin(std::move(batch), now);
+}
+
+bool EmbedQueue::IsKeptBusy(Time now) const {
+  const auto recent = std::count_if(calls_.begin(), calls_.end(), [&](const auto& call) {
+    return now < call.second.since + kMayHangAfter;
+  });
+  return static_cast<size_t>(recent) >= kCallsThatKeepBusy * options_.endpoints;
 }
 
 std::optional<EmbedQueue::Send> EmbedQueue::Begin(Retry batch, Time now) {
@@ -324,6 +338,7 @@ std::optional<EmbedQueue::Time> EmbedQueue::WakeAt(Time now) const {
     if (!witness_under_way_) consider(witness_at_);
   } else {
     for (const Retry& retry : retries_) consider(retry.not_before);
+    for (const auto& [number, call] : calls_) consider(call.since + kMayHangAfter);
   }
   return at;
 }

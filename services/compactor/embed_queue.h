@@ -2,7 +2,8 @@
 // an answer, or none, says about them. Pure: time and chance are given, calls are made by others
 // (embed_scheduler.h).
 //
-//   - Batches are filled across all tickets (text_pool.h), several are under way (in_flight.h).
+//   - Batches are filled across all tickets (text_pool.h), several are under way (in_flight.h). One
+//     that is not full waits for more texts while two a server are under way.
 //     Results are joined by ticket and place in it.
 //   - OVERLOADED blames nobody: fewer calls at once, and a pause. One that is still too much when
 //     it is the only call is halved.
@@ -131,6 +132,8 @@ class EmbedQueue {
     Time since;
   };
 
+  // Whether the endpoints have enough to do for now.
+  bool IsKeptBusy(Time now) const;
   std::optional<Send> Begin(Retry batch, Time now);
   std::optional<Send> BeginWitness(Time now);
   std::optional<Retry> TakeRetry(Time now);

@@ -184,6 +184,30 @@ TEST_F(EmbedQueueTest, BatchesAreFilledAcrossTicketsAndResultsGoToTheirOwners) {
   EXPECT_EQ(most_at_once_, 4u);
 }
 
+TEST_F(EmbedQueueTest, ABatchThatIsNotFullWaitsForMoreTextsWhileTwoCallsAreUnderWay) {
+  Add(Texts("a", 3));
+  const auto first = queue_.Next(now_, limits_);
+  Add(Texts("b", 3));
+  ASSERT_TRUE(queue_.Next(now_, limits_));
+  Add(Texts("c", 3));
+  EXPECT_FALSE(queue_.Next(now_, limits_));
+  Add(Texts("d", 5));
+  const auto full = queue_.Next(now_, limits_);
+  ASSERT_TRUE(full);
+  EXPECT_EQ(full->call.texts.size(), 8u);
+  // An answer leaves room; and so do calls of which nobody knows whether they hang.
+  Add(Texts("e", 3));
+  Add(Texts("f", 3), "another model");
+  EXPECT_FALSE(queue_.Next(now_, limits_));
+  queue_.Answered(first->number, Embed(first->call), now_, 0.5, limits_);
+  queue_.Answered(full->number, Embed(full->call), now_, 0.5, limits_);
+  ASSERT_TRUE(queue_.Next(now_, limits_));
+  EXPECT_FALSE(queue_.Next(now_, limits_));
+  ASSERT_EQ(queue_.WakeAt(now_), now_ + 1s);
+  now_ += 1s;
+  EXPECT_TRUE(queue_.Next(now_, limits_));
+}
+
 TEST_F(EmbedQueueTest, ModelsAreNotMixed) {
   const Ticket a = Add(Texts("a", 3), "one");
   const Ticket b = Add(Texts("b", 3), "two");

@@ -16,6 +16,7 @@
 #include "services/compactor/metrics.h"
 #include "services/compactor/segment_cache.h"
 #include "services/compactor/settings.h"
+#include "services/compactor/vector_cache.h"
 
 namespace sluice::compactor {
 
@@ -29,6 +30,8 @@ struct Workplace {
   Faults& faults;
   const CompactorSettings& settings;
   const EmbedSchedulers& embedders;
+  // nullptr: vectors are not kept for reuse.
+  VectorCache* vectors;
 };
 
 // A sign of life of one loop.

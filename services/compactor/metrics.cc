@@ -25,8 +25,9 @@ prometheus::Histogram& Seconds(prometheus::Registry& registry, const char* name,
 prometheus::Counter& Jobs(prometheus::Registry& registry, const char* kind, const char* outcome) {
   return Counter(registry, "sluice_compactor_commits_total",
                  "Pieces of work by how they ended: committed; lost (somebody else took over: no "
-                 "harm); failed for reasons around the worker "
-                 "(infrastructure) or of the collection itself (collection)",
+                 "harm); failed for reasons around the worker (infrastructure) or of the "
+                 "collection itself (collection). Alert on any collection, on infrastructure that "
+                 "lasts, and on a share of lost: leases are too short",
                  {{"kind", kind}, {"outcome", outcome}});
 }
 
@@ -50,7 +51,8 @@ prometheus::Counter& MissingCounter(prometheus::Registry& registry, const char* 
 JobMetrics::JobMetrics(prometheus::Registry& registry, const char* kind)
     : leases(prometheus::BuildGauge()
                  .Name("sluice_compactor_held_leases")
-                 .Help("Leases held now")
+                 .Help("Leases held now. Alert when all workers hold one for long (log: "
+                       "sluice_log_due_seconds): add workers")
                  .Register(registry)
                  .Add({{"kind", kind}})),
       commits(Jobs(registry, kind, "committed")),
@@ -60,7 +62,8 @@ JobMetrics::JobMetrics(prometheus::Registry& registry, const char* kind)
       segment_bytes(Counter(registry, "sluice_compactor_segment_bytes_total",
                             "Bytes of segments stored", {{"kind", kind}})),
       seconds(Seconds(registry, "sluice_compactor_commit_seconds",
-                      "From the start of the work that a commit makes visible until its answer",
+                      "From the start of the work that a commit makes visible until its answer. "
+                      "Alert when it comes near the lease",
                       {{"kind", kind}})) {}
 
 prometheus::Counter& JobMetrics::CommitsFailed(Failure failure) {
@@ -90,13 +93,21 @@ Metrics::Metrics(prometheus::Registry& registry)
                             "Embedding the new texts among a few MiB of rows")),
       embedded(
           Counter(registry, "sluice_compactor_embedded_documents_total", "Documents embedded")),
+      reused(Counter(registry, "sluice_compactor_reused_vectors_total",
+                     "Documents that got the vector of the same text, embedded before, instead")),
       owed(MissingCounter(registry, "owed")),
       refused(MissingCounter(registry, "refused")),
       failing(MissingCounter(registry, "failing")),
-      garbage_objects(Counter(registry, "sluice_compactor_garbage_objects_total",
-                              "Objects deleted that nothing refers to any more")),
+      graph_vectors(Counter(registry, "sluice_compactor_graph_vectors_total",
+                            "Vectors of merged segments that are large enough for a graph: about "
+                            "what merging costs in CPU time")),
+      garbage_objects(
+          Counter(registry, "sluice_compactor_garbage_objects_total",
+                  "Objects deleted that nothing refers to any more. Alert when it stands "
+                  "still while segments are merged: space does not come back")),
       claim_failures(Counter(registry, "sluice_compactor_claim_failures_total",
-                             "Claims that the log did not answer")) {}
+                             "Claims that the log did not answer. Alert when it lasts: nothing is "
+                             "applied")) {}
 
 EmbedderMetrics::EmbedderMetrics(prometheus::Registry& registry, const std::string& embedder)
     : call_tokens(

@@ -47,9 +47,11 @@ struct Metrics {
   prometheus::Histogram& read_seconds;
   prometheus::Histogram& embed_seconds;
   prometheus::Counter& embedded;
+  prometheus::Counter& reused;
   prometheus::Counter& owed;
   prometheus::Counter& refused;
   prometheus::Counter& failing;
+  prometheus::Counter& graph_vectors;
   prometheus::Counter& garbage_objects;
   prometheus::Counter& claim_failures;
 };

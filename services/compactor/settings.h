@@ -21,12 +21,15 @@ struct CompactorSettings {
   uint64_t graph_threads = 0;
   uint64_t lease_ms = 0;
   uint64_t claim_wait_ms = 0;
+  uint64_t turn_ms = 0;
   uint64_t batch_bytes = 0;
   uint64_t batch_records = 0;
   uint64_t cache_bytes = 0;
   uint64_t garbage_interval_ms = 0;
   uint64_t embed_patience_ms = 0;
   uint64_t owe_after_ms = 0;
+  std::string vector_cache;
+  uint64_t vector_cache_bytes = 0;
   std::map<std::string, embed::EmbedderSettings> embedders;
   std::string fault;
 

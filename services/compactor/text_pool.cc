@@ -19,6 +19,7 @@ size_t PaddedTokens(const std::vector<PendingText>& batch) {
 }
 
 void TextPool::Add(uint64_t order, PendingText text) {
+  tokens_ += text.tokens;
   by_length_.insert({text.tokens, order});
   by_age_.emplace(order, std::move(text));
 }
@@ -53,6 +54,7 @@ std::vector<PendingText> TextPool::Take(size_t max_texts, size_t max_tokens) {
   batch.reserve(count);
   for (auto it = from; it != to; ++it) {
     auto node = by_age_.extract(it->second);
+    tokens_ -= node.mapped().tokens;
     batch.push_back(std::move(node.mapped()));
   }
   by_length_.erase(from, to);
@@ -62,6 +64,7 @@ std::vector<PendingText> TextPool::Take(size_t max_texts, size_t max_tokens) {
 void TextPool::Remove(Ticket ticket) {
   for (auto it = by_age_.begin(); it != by_age_.end();) {
     if (it->second.ticket == ticket) {
+      tokens_ -= it->second.tokens;
       by_length_.erase({it->second.tokens, it->first});
       it = by_age_.erase(it);
     } else {

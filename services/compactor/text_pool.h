@@ -38,6 +38,8 @@ class TextPool {
  public:
   bool empty() const { return by_age_.empty(); }
   size_t size() const { return by_age_.size(); }
+  // Of all texts.
+  size_t tokens() const { return tokens_; }
   // The order of the text that has waited longest; there is one.
   uint64_t oldest() const { return by_age_.begin()->first; }
 
@@ -55,6 +57,7 @@ class TextPool {
 
   std::map<uint64_t, PendingText> by_age_;
   std::set<Length> by_length_;
+  size_t tokens_ = 0;
 };
 
 }  // namespace sluice::compactor

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <optional>
+#include <queue>
 #include <utility>
 #include <vector>
 
@@ -69,19 +70,46 @@ bool Nearer(const Candidate& a, const Candidate& b) {
   return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
 }
 
-std::vector<Candidate> InTail(const View& view, std::span<const float> query) {
+// So many codes are asked for before they are looked at.
+constexpr size_t kAhead = 8;
+
+void Prefetch(const CodedVector& coded) {
+  constexpr uint32_t kCacheLine = 64;
+  for (uint32_t i = 0; i < std::min(coded.dimension, 16 * kCacheLine); i += kCacheLine) {
+    __builtin_prefetch(coded.components + i);
+  }
+}
+
+// The `k` nearest, and all that are as near as the last of them, in no order.
+std::vector<Candidate> InTail(const View& view, std::span<const float> query, size_t k) {
+  const DistanceTo distance_to(view.metric(), query);
+  const NotNearerThan not_nearer_than(view.metric(), query);
   std::vector<Candidate> candidates;
-  candidates.reserve(view.effect().ranked.size());
+  // The k least distances so far.
+  std::priority_queue<float> nearest;
   std::vector<float> given(query.size());
-  for (const TailEffect::Ranked& ranked : view.effect().ranked) {
+  const std::vector<TailEffect::Ranked>& all = view.effect().ranked;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const TailEffect::Ranked& ranked = all[i];
+    // Codes lie in the order in which they came.
+    Prefetch(all[std::min(i + kAhead, all.size() - 1)].coded);
     std::span<const float> vector = given;
+    const bool is_full = nearest.size() == k;
     if (ranked.given) {
-      if (ranked.given->data().size() != query.size_bytes()) continue;
+      if (ranked.coded.dimension != query.size()) continue;
+      if (is_full && not_nearer_than(ranked.coded) > nearest.top()) continue;
       std::memcpy(given.data(), ranked.given->data().data(), query.size_bytes());
     } else {
       vector = view.segments()->Vector(ranked.place);
     }
-    candidates.push_back({Distance(view.metric(), query, vector), ranked.id});
+    const float distance = distance_to(vector.data());
+    if (is_full && distance > nearest.top()) continue;
+    candidates.push_back({distance, ranked.id});
+    nearest.push(distance);
+    if (nearest.size() > k) nearest.pop();
+  }
+  if (nearest.size() == k) {
+    std::erase_if(candidates, [&](const Candidate& c) { return c.distance > nearest.top(); });
   }
   return candidates;
 }
@@ -103,7 +131,7 @@ std::vector<Candidate> InSegments(const View& view, std::span<const float> query
 // The `k` nearest and all that are as near as the last of them, in order of distance.
 std::vector<Candidate> Nearest(const View& view, std::span<const float> query, size_t k,
                                Executor* helpers) {
-  const std::vector<Candidate> tail = InTail(view, query);
+  const std::vector<Candidate> tail = InTail(view, query, k);
   // A few more than asked for, so that most ties take one search.
   for (size_t wanted = k + 8;; wanted = k + kMaxTies) {
     std::vector<Candidate> nearest = InSegments(view, query, wanted, helpers);

@@ -7,8 +7,9 @@
 namespace sluice::frontend {
 namespace {
 
-// What a record costs beyond its encoded bytes: the message's objects and the entry.
-constexpr uint64_t kBytesBesides = 300;
+// What a record costs beyond its encoded bytes and the code of its vector: the message's objects
+// and the entry.
+constexpr uint64_t kBytesBesides = 340;
 
 bool Before(const IdHash& a_id, SeqId a_seq, const IdHash& b_id, SeqId b_seq) {
   return a_id != b_id ? a_id < b_id : a_seq < b_seq;
@@ -16,14 +17,41 @@ bool Before(const IdHash& a_id, SeqId a_seq, const IdHash& b_id, SeqId b_seq) {
 
 }  // namespace
 
+Tail::Codes::Codes(const v1::ReadViewResponse& message) {
+  size_t count = 0;
+  size_t bytes = 0;
+  const auto for_each_vector = [&](const auto& visit) {
+    for (const v1::Append& append : message.appends()) {
+      for (const v1::OperationRecord& record : append.records()) {
+        if (record.has_vector()) visit(record.vector());
+      }
+    }
+  };
+  for_each_vector([&](const v1::Vector& vector) {
+    ++count;
+    bytes += vector.data().size() / sizeof(float);
+  });
+  vectors.reserve(count);
+  components.resize(bytes);
+  int8_t* out = components.data();
+  for_each_vector([&](const v1::Vector& vector) {
+    vectors.push_back(Encode(VectorOf(vector), out));
+    out += vectors.back().dimension;
+  });
+}
+
 Tail Tail::With(std::shared_ptr<const v1::ReadViewResponse> message, const IdHasher& hasher) const {
   auto run = std::make_shared<Run>();
+  auto codes = std::make_shared<const Codes>(*message);
+  const CodedVector* next = codes->vectors.data();
   for (const v1::Append& append : message->appends()) {
     SeqId seq_id(append.first_seq_id());
     for (const v1::OperationRecord& record : append.records()) {
       if (run->entries.empty()) run->first = seq_id;
       run->last = seq_id;
-      run->entries.push_back({hasher(record.id()), {seq_id, &record}});
+      run->entries.push_back({.id = hasher(record.id()),
+                              .at = {seq_id, &record},
+                              .coded = record.has_vector() ? next++ : nullptr});
       ++seq_id.value;
     }
   }
@@ -32,7 +60,10 @@ Tail Tail::With(std::shared_ptr<const v1::ReadViewResponse> message, const IdHas
     return Before(a.id, a.at.seq_id, b.id, b.at.seq_id);
   });
   const uint64_t bytes = BytesOf(*message);
-  run->owners.push_back({std::move(message), run->last, bytes});
+  run->owners.push_back({.message = std::move(message),
+                         .codes = std::move(codes),
+                         .last = run->last,
+                         .bytes = bytes});
 
   Tail tail = *this;
   tail.records_ += run->entries.size();
@@ -93,9 +124,12 @@ std::vector<RecordAt> Tail::Find(const IdHash& id) const {
 }
 
 uint64_t Tail::BytesOf(const v1::ReadViewResponse& message) {
-  uint64_t records = 0;
-  for (const v1::Append& append : message.appends()) records += append.records_size();
-  return message.ByteSizeLong() + kBytesBesides * records;
+  uint64_t bytes = message.ByteSizeLong();
+  for (const v1::Append& append : message.appends()) {
+    bytes += kBytesBesides * append.records_size();
+    for (const v1::OperationRecord& record : append.records()) bytes += record.vector().dimension();
+  }
+  return bytes;
 }
 
 uint64_t Tail::bytes() const {
@@ -123,6 +157,7 @@ Tail::Cursor::Cursor(const Tail& tail, std::optional<IdHash> after) {
 
 void Tail::Cursor::Next() {
   records_.clear();
+  coded_.clear();
   const IdHash* least = nullptr;
   for (const std::span<const Entry> rest : rest_) {
     if (!rest.empty() && (!least || rest.front().id < *least)) least = &rest.front().id;
@@ -133,6 +168,7 @@ void Tail::Cursor::Next() {
   for (std::span<const Entry>& rest : rest_) {
     while (!rest.empty() && rest.front().id == id_) {
       records_.push_back(rest.front().at);
+      coded_.push_back(rest.front().coded);
       rest = rest.subspan(1);
     }
   }

@@ -14,6 +14,7 @@
 
 #include "common/base/ids.h"
 #include "common/record/fold.h"
+#include "common/segment/coded.h"
 #include "common/segment/id_hash.h"
 #include "sluice/v1/log.pb.h"
 
@@ -43,10 +44,19 @@ class Tail {
   struct Entry {
     IdHash id;
     RecordAt at;
+    // Of the record's vector; nullptr: it has none.
+    const CodedVector* coded = nullptr;
+  };
+  // The vectors of a message's records, in order.
+  struct Codes {
+    explicit Codes(const v1::ReadViewResponse& message);
+    std::vector<int8_t> components;
+    std::vector<CodedVector> vectors;
   };
   // What entries point into.
   struct Owner {
     std::shared_ptr<const v1::ReadViewResponse> message;
+    std::shared_ptr<const Codes> codes;
     SeqId last;
     uint64_t bytes;
   };
@@ -77,6 +87,8 @@ class Tail::Cursor {
   // Until done.
   const IdHash& id() const { return id_; }
   std::span<const RecordAt> records() const { return records_; }
+  // Of their vectors, one for each; nullptr: it has none.
+  std::span<const CodedVector* const> coded() const { return coded_; }
   void Next();
 
  private:
@@ -84,6 +96,7 @@ class Tail::Cursor {
   std::vector<std::span<const Entry>> rest_;
   IdHash id_;
   std::vector<RecordAt> records_;
+  std::vector<const CodedVector*> coded_;
 };
 
 }  // namespace sluice::frontend

@@ -29,8 +29,9 @@ struct RankedFold {
   bool exists = false;
   bool placed = false;
   const v1::Vector* given = nullptr;
+  const CodedVector* coded = nullptr;
 
-  void Apply(const v1::OperationRecord& record) {
+  void Apply(const v1::OperationRecord& record, const CodedVector* code) {
     switch (RowEffectOf(record.operation(), exists)) {
       case RowEffect::kNone:
         return;
@@ -42,6 +43,7 @@ struct RankedFold {
         exists = true;
         if (record.has_vector()) {
           given = &record.vector();
+          coded = code;
           placed = false;
         }
     }
@@ -57,12 +59,15 @@ TailEffect EffectOfTail(const Tail& tail, const SegmentSet& segments) {
       effect.hidden.insert({place->segment, place->row});
       fold = {.exists = true, .placed = segments.HasVector(*place)};
     }
-    for (const RecordAt& at : cursor.records()) fold.Apply(*at.record);
+    for (size_t i = 0; i < cursor.records().size(); ++i) {
+      fold.Apply(*cursor.records()[i].record, cursor.coded()[i]);
+    }
     effect.live_delta += int64_t{fold.exists} - int64_t{place.has_value()};
     if (fold.given) {
-      effect.ranked.push_back({.id = cursor.id(), .given = fold.given, .place = {}});
+      effect.ranked.push_back(
+          {.id = cursor.id(), .given = fold.given, .coded = *fold.coded, .place = {}});
     } else if (fold.placed) {
-      effect.ranked.push_back({.id = cursor.id(), .given = nullptr, .place = *place});
+      effect.ranked.push_back({.id = cursor.id(), .place = *place});
     }
   }
   return effect;

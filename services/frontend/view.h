@@ -27,6 +27,8 @@ struct TailEffect {
   struct Ranked {
     IdHash id;
     const v1::Vector* given = nullptr;
+    // Of `given`.
+    CodedVector coded;
     SegmentSet::Place place;
   };
 

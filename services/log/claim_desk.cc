@@ -19,6 +19,12 @@ using Clock = Timer::Clock;
 constexpr std::chrono::milliseconds kPokeInterval(10);
 // What was refused looked due in the store: it is tried again after this, not at once.
 constexpr std::chrono::milliseconds kRest(50);
+// Of the due index, of each kind. What is behind that has its turn when it is among them.
+constexpr size_t kMostDue = 4096;
+// A look at much that is due serves for a time in proportion to it: some hundredths of one CPU are
+// spent on looking, however many claims come.
+constexpr size_t kMuchDue = 64;
+constexpr std::chrono::microseconds kFreshForEach(25);
 
 constexpr uint32_t kDefaultLeaseMs = 30'000;
 
@@ -43,7 +49,10 @@ class ClaimDesk::Call final : public grpc::ServerUnaryReactor,
         context_(context),
         request_(request),
         response_(response),
-        deadline_(Clock::now() + std::chrono::milliseconds(request->wait_ms())) {}
+        deadline_(Clock::now() + std::chrono::milliseconds(request->wait_ms())),
+        claimant_{.worker = HashOfName(request->worker()),
+                  .wants_compactions = Wants(v1::LEASE_KIND_COMPACTION),
+                  .wants_merges = Wants(v1::LEASE_KIND_MERGE)} {}
 
   void Begin() {
     alive_ = shared_from_this();
@@ -54,34 +63,25 @@ class ClaimDesk::Call final : public grpc::ServerUnaryReactor,
   void OnCancel() override { desk_.Remove(shared_from_this()); }
   void OnDone() override { alive_.reset(); }
 
-  bool Wants(DueKind kind) const {
-    const auto& kinds = request_->kinds();
-    return kinds.empty() || std::find(kinds.begin(), kinds.end(), LeaseKindOf(kind)) != kinds.end();
-  }
+  const Claimant& claimant() const { return claimant_; }
   const v1::ClaimRequest& request() const { return *request_; }
   v1::ClaimResponse& response() const { return *response_; }
   Clock::time_point deadline() const { return deadline_; }
   bool cancelled() const { return context_->IsCancelled(); }
 
  private:
+  bool Wants(v1::LeaseKind kind) const {
+    const auto& kinds = request_->kinds();
+    return kinds.empty() || std::find(kinds.begin(), kinds.end(), kind) != kinds.end();
+  }
+
   ClaimDesk& desk_;
   grpc::CallbackServerContext* const context_;
   const v1::ClaimRequest* const request_;
   v1::ClaimResponse* const response_;
   const Clock::time_point deadline_;
+  const Claimant claimant_;
   CallPtr alive_;
-};
-
-// One look at the due index, for all who wait.
-struct ClaimDesk::Round {
-  Clock::time_point now = Clock::now();
-  size_t most = 0;
-  // In order of due time.
-  std::vector<DueKey> due;
-  // When more comes due.
-  std::optional<Clock::time_point> next;
-  std::vector<std::pair<CallPtr, Work>> proposals;
-  std::vector<CallPtr> expired;
 };
 
 grpc::ServerUnaryReactor* ClaimDesk::Serve(grpc::CallbackServerContext* context,
@@ -141,7 +141,9 @@ void ClaimDesk::Remove(const CallPtr& call) {
 }
 
 void ClaimDesk::Dispatch() {
-  Round round;
+  Round round{Clock::now(), core_.shard->Now()};
+  bool look = false;
+  size_t waiting = 0;
   {
     MutexLock lock(mutex_);
     dispatch_queued_ = false;
@@ -150,87 +152,148 @@ void ClaimDesk::Dispatch() {
     absl::erase_if(taken_, [&](const auto& entry) {
       return entry.second.has_value() && *entry.second <= round.now;
     });
-    round.most = waiting_.size() + taken_.size() + 1;
+    look = round.now >= window_.fresh_until || window_.due.empty();
+    waiting = waiting_.size();
   }
-  if (const absl::Status read = ReadDueWork(&round); !read.ok()) {
-    std::list<CallPtr> failed;
-    {
-      MutexLock lock(mutex_);
-      failed.swap(waiting_);
-      CountWaiting();
-    }
-    for (const CallPtr& call : failed) call->End(WithOutcome(read, Outcome::kNotIn));
-    return;
-  }
-  Assign(&round);
-  for (const CallPtr& call : round.expired) call->End(absl::OkStatus());
-  for (const auto& [call, work] : round.proposals) Propose(call, work);
-}
+  absl::StatusOr<Window> window;
+  if (look) window = ReadDueWork(waiting);
+  if (look && !window.ok()) return FailAll(window.status());
 
-absl::Status ClaimDesk::ReadDueWork(Round* round) {
-  const Snapshot snapshot(core_.shard->store());
-  const int64_t now_us = core_.shard->Now();
-  for (const DueKind kind : {DueKind::kCompaction, DueKind::kMerge}) {
-    SLUICE_ASSIGN_OR_RETURN(const auto rows, ReadDue(snapshot, kind, INT64_MAX, round->most));
-    for (const DueKey& row : rows) {
-      if (row.due_us <= now_us) {
-        round->due.push_back(row);
-        continue;
+  std::vector<Proposal> proposals;
+  std::vector<CallPtr> expired;
+  {
+    MutexLock lock(mutex_);
+    if (look) {
+      std::vector<DueWork> due;
+      for (const DueWork& work : window->due) {
+        if (!taken_.contains(Work(work.kind, work.collection))) due.push_back(work);
       }
-      const auto when = round->now + std::chrono::microseconds(row.due_us - now_us);
-      round->next = round->next ? std::min(*round->next, when) : when;
-      break;
+      window->due = std::move(due);
+      window_ = *std::move(window);
     }
+    proposals = Assign(round);
+    expired = TakeExpired(round);
+    CountWaiting();
+    if (!waiting_.empty()) WakeAgain(round);
   }
-  std::sort(round->due.begin(), round->due.end(),
-            [](const DueKey& a, const DueKey& b) { return a.due_us < b.due_us; });
-  return absl::OkStatus();
+  for (const CallPtr& call : expired) call->End(absl::OkStatus());
+  for (const Proposal& proposal : proposals) Propose(proposal);
 }
 
-void ClaimDesk::Assign(Round* round) {
-  MutexLock lock(mutex_);
-  for (const DueKey& due : round->due) {
-    const Work work(due.kind, due.collection);
-    if (taken_.contains(work)) continue;
-    const auto it = std::find_if(waiting_.begin(), waiting_.end(),
-                                 [&](const CallPtr& call) { return call->Wants(due.kind); });
-    if (it == waiting_.end()) continue;
-    taken_.emplace(work, std::nullopt);
-    round->proposals.emplace_back(*it, work);
-    waiting_.erase(it);
+void ClaimDesk::FailAll(const absl::Status& status) {
+  std::list<CallPtr> failed;
+  {
+    MutexLock lock(mutex_);
+    failed.swap(waiting_);
+    CountWaiting();
   }
-  std::optional<Clock::time_point> wake = round->next;
+  for (const CallPtr& call : failed) call->End(WithOutcome(status, Outcome::kNotIn));
+}
+
+absl::StatusOr<ClaimDesk::Window> ClaimDesk::ReadDueWork(size_t waiting) {
+  const Snapshot snapshot(core_.shard->store());
+  const Clock::time_point now = Clock::now();
+  const int64_t now_us = core_.shard->Now();
+  Window window;
+  for (const DueKind kind : {DueKind::kCompaction, DueKind::kMerge}) {
+    SLUICE_ASSIGN_OR_RETURN(const auto rows, ReadDue(snapshot, kind, now_us, kMostDue));
+    for (const DueKey& row : rows) window.due.push_back({kind, row.collection, row.due_us});
+    SLUICE_ASSIGN_OR_RETURN(const auto next_us, NextDue(snapshot, kind, now_us));
+    if (!next_us) continue;
+    const auto next = now + std::chrono::microseconds(*next_us - now_us);
+    window.next = window.next ? std::min(*window.next, next) : next;
+  }
+  std::stable_sort(window.due.begin(), window.due.end(),
+                   [](const DueWork& a, const DueWork& b) { return a.due_us < b.due_us; });
+  // Where there is enough for all, it does not matter who is first.
+  if (window.due.size() > waiting) FindTenants(snapshot, &window.due);
+  const size_t much = window.due.size() >= kMuchDue ? window.due.size() : 0;
+  window.fresh_until = now + much * kFreshForEach;
+  return window;
+}
+
+void ClaimDesk::FindTenants(const Snapshot& snapshot, std::vector<DueWork>* due) {
+  std::vector<DueWork*> unknown;
+  {
+    MutexLock lock(mutex_);
+    for (DueWork& work : *due) {
+      if (const TenantHash* const known = tenants_.Find(work.collection)) {
+        work.tenant = *known;
+      } else {
+        unknown.push_back(&work);
+      }
+    }
+  }
+  // One whose row cannot be read has the turns of no tenant; what needs the row says so.
+  for (DueWork* const work : unknown) {
+    const absl::StatusOr<v1::Collection> collection = ReadCollection(snapshot, work->collection);
+    if (collection.ok()) work->tenant = HashOfName(collection->tenant());
+  }
+  MutexLock lock(mutex_);
+  for (const DueWork* const work : unknown) tenants_.Put(work->collection, work->tenant);
+}
+
+std::vector<ClaimDesk::Proposal> ClaimDesk::Assign(const Round& round) {
+  for (const CallPtr& call : waiting_) order_.Saw(call->claimant().worker, round.now_us);
+  std::vector<Proposal> proposals;
+  for (auto it = waiting_.begin(); it != waiting_.end() && !window_.due.empty();) {
+    const auto choice = order_.Choose((*it)->claimant(), window_.due, round.now_us);
+    if (!choice) {
+      ++it;
+      continue;
+    }
+    const auto chosen = window_.due.begin() + static_cast<ptrdiff_t>(choice->index);
+    const Work work(chosen->kind, chosen->collection);
+    window_.due.erase(chosen);
+    taken_.emplace(work, std::nullopt);
+    proposals.push_back({*it, work, choice->warm});
+    it = waiting_.erase(it);
+  }
+  return proposals;
+}
+
+std::vector<ClaimDesk::CallPtr> ClaimDesk::TakeExpired(const Round& round) {
+  std::vector<CallPtr> expired;
+  waiting_.remove_if([&](const CallPtr& call) {
+    if (call->deadline() > round.now) return false;
+    expired.push_back(call);
+    return true;
+  });
+  return expired;
+}
+
+void ClaimDesk::WakeAgain(const Round& round) {
+  std::optional<Clock::time_point> wake = window_.next;
   const auto at_latest = [&](Clock::time_point when) {
     wake = wake ? std::min(*wake, when) : when;
   };
-  for (auto it = waiting_.begin(); it != waiting_.end();) {
-    if ((*it)->deadline() <= round->now) {
-      round->expired.push_back(*it);
-      it = waiting_.erase(it);
-    } else {
-      at_latest((*it)->deadline());
-      ++it;
-    }
-  }
+  if (window_.fresh_until > round.now) at_latest(window_.fresh_until);
+  for (const CallPtr& call : waiting_) at_latest(call->deadline());
   for (const auto& [work, rests_until] : taken_) {
     if (rests_until) at_latest(*rests_until);
   }
-  CountWaiting();
-  if (!waiting_.empty() && wake) DispatchAt(*wake);
+  for (const DueWork& left : window_.due) {
+    const int64_t left_for_us = left.due_us + ClaimOrder::kLeftUs - round.now_us;
+    if (left_for_us > 0) at_latest(round.now + std::chrono::microseconds(left_for_us));
+  }
+  if (wake) DispatchAt(*wake);
 }
 
-void ClaimDesk::Propose(const CallPtr& call, const Work& work) {
+void ClaimDesk::Propose(const Proposal& proposal) {
+  const auto& [kind, collection] = proposal.work;
+  const v1::ClaimRequest& request = proposal.call->request();
   pb::Command command;
   pb::Claim& claim = *command.mutable_claim();
-  claim.set_collection_id(std::string(work.second.view()));
-  claim.set_kind(LeaseKindOf(work.first));
-  claim.set_worker(call->request().worker());
-  claim.set_lease_ms(call->request().lease_ms() ? call->request().lease_ms() : kDefaultLeaseMs);
+  claim.set_collection_id(std::string(collection.view()));
+  claim.set_kind(LeaseKindOf(kind));
+  claim.set_worker(request.worker());
+  claim.set_lease_ms(request.lease_ms() ? request.lease_ms() : kDefaultLeaseMs);
   core_.shard->Propose(Command(command),
-                       [this, call, work](const Result& result) { OnAnswer(call, work, result); });
+                       [this, proposal](const Result& result) { OnAnswer(proposal, result); });
 }
 
-void ClaimDesk::OnAnswer(const CallPtr& call, const Work& work, const Result& result) {
+void ClaimDesk::OnAnswer(const Proposal& proposal, const Result& result) {
+  const auto& [call, work, warm] = proposal;
   const std::optional<Reason> reason = ReasonOf(result.status());
   const bool gone = reason == Reason::COLLECTION_DELETED || reason == Reason::COLLECTION_NOT_FOUND;
   const bool granted = result.ok() && std::get<ClaimAnswer>(*result).granted;
@@ -248,13 +311,14 @@ void ClaimDesk::OnAnswer(const CallPtr& call, const Work& work, const Result& re
         return;
       }
     } else {
+      if (granted) order_.Granted(work.second, call->claimant().worker);
       taken_.erase(work);
       if (!waiting_.empty()) ScheduleDispatch();
     }
   }
   if (granted) {
     const ClaimAnswer answer = std::get<ClaimAnswer>(*result);
-    if (!core_.reads.Run([this, call, work, answer] { Grant(call, work, answer); })) {
+    if (!core_.reads.Run([this, proposal, answer] { Grant(proposal, answer); })) {
       call->End(Draining());
     }
     return;
@@ -264,7 +328,8 @@ void ClaimDesk::OnAnswer(const CallPtr& call, const Work& work, const Result& re
   call->End(result.status());
 }
 
-void ClaimDesk::Grant(const CallPtr& call, const Work& work, const ClaimAnswer& answer) {
+void ClaimDesk::Grant(const Proposal& proposal, const ClaimAnswer& answer) {
+  const auto& [call, work, warm] = proposal;
   v1::Lease lease;
   lease.set_collection_id(work.second.ToString());
   lease.set_kind(LeaseKindOf(work.first));
@@ -274,7 +339,7 @@ void ClaimDesk::Grant(const CallPtr& call, const Work& work, const ClaimAnswer& 
     GiveBack(lease);
     return call->End(absl::CancelledError("cancelled by the caller"));
   }
-  core_.metrics.Claimed(work.first == DueKind::kMerge ? "merge" : "compaction");
+  core_.metrics.Claimed(work.first == DueKind::kMerge ? "merge" : "compaction", warm);
 
   const Snapshot snapshot(core_.shard->store());
   const absl::StatusOr<pb::LogState> log = ReadLog(snapshot, work.second);
@@ -294,6 +359,7 @@ void ClaimDesk::Grant(const CallPtr& call, const Work& work, const ClaimAnswer& 
   response.set_segments_version(log->segments_version());
   response.mutable_segments()->Assign(segments->begin(), segments->end());
   response.set_erase_dead_before_us(EraseDeadBefore(*log, core_.shard->Now()));
+  response.set_keep_nothing(log->settings().erase_within_ms() != 0);
   response.set_missing_vectors(log->missing_vectors());
   response.set_owed_vectors(log->owed_vectors());
   *response.mutable_embed_window() = log->embed_window();

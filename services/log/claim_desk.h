@@ -1,9 +1,11 @@
 // Where claims wait for work. Whenever something may be due (a log moved, a lease ended, a time
-// came), the desk reads the due index once for all of them, and proposes: the oldest due first, to
-// the call that has waited longest among those that want its kind. Whether a claim is granted is
-// decided by the state machine; one that is not goes back to its place.
+// came), the desk reads the due index once for all of them, and proposes for each, the one that has
+// waited longest first, what ClaimOrder chooses for it. Whether a claim is granted is decided by
+// the state machine; one that is not goes back to its place.
 //
-// Thread-safe; a waiting claim holds no thread.
+// Thread-safe; a waiting claim holds no thread. A look at the index reads what is due (the 4,096
+// that are so for longest) and one row more, however many collections there are; where much is due,
+// it serves the claims of the next milliseconds, too.
 #pragma once
 
 #include <grpcpp/support/server_callback.h>
@@ -18,8 +20,11 @@
 #include "absl/container/flat_hash_map.h"
 #include "common/base/ids.h"
 #include "common/base/mutex.h"
+#include "services/log/claim_order.h"
 #include "services/log/command.h"
 #include "services/log/keys.h"
+#include "services/log/recent.h"
+#include "services/log/store.h"
 #include "services/log/timer.h"
 #include "sluice/v1/compaction.pb.h"
 
@@ -46,16 +51,41 @@ class ClaimDesk {
   class Call;
   using CallPtr = std::shared_ptr<Call>;
   using Work = std::pair<DueKind, CollectionId>;
-  struct Round;
+  struct Proposal {
+    CallPtr call;
+    Work work;
+    // The worker held it last.
+    bool warm = false;
+  };
+  // By the clock, and by the shard's.
+  struct Round {
+    Timer::Clock::time_point now;
+    int64_t now_us = 0;
+  };
+  // What a look at the due index found.
+  struct Window {
+    // Oldest first; what is proposed is taken out.
+    std::vector<DueWork> due;
+    // When more comes due.
+    std::optional<Timer::Clock::time_point> next;
+    // No need to look again before.
+    Timer::Clock::time_point fresh_until;
+  };
 
   void Add(const CallPtr& call);
   void Remove(const CallPtr& call);
   void Dispatch();
-  absl::Status ReadDueWork(Round* round);
-  void Assign(Round* round);
-  void Propose(const CallPtr& call, const Work& work);
-  void OnAnswer(const CallPtr& call, const Work& work, const Result& result);
-  void Grant(const CallPtr& call, const Work& work, const ClaimAnswer& answer);
+  void FailAll(const absl::Status& status);
+  absl::StatusOr<Window> ReadDueWork(size_t waiting);
+  // Fills in whose the work is.
+  void FindTenants(const Snapshot& snapshot, std::vector<DueWork>* due);
+  std::vector<Proposal> Assign(const Round& round) REQUIRES(mutex_);
+  std::vector<CallPtr> TakeExpired(const Round& round) REQUIRES(mutex_);
+  // When something may change for those who still wait.
+  void WakeAgain(const Round& round) REQUIRES(mutex_);
+  void Propose(const Proposal& proposal);
+  void OnAnswer(const Proposal& proposal, const Result& result);
+  void Grant(const Proposal& proposal, const ClaimAnswer& answer);
   void GiveBack(const v1::Lease& lease);
   void ScheduleDispatch() REQUIRES(mutex_);
   void DispatchAt(Timer::Clock::time_point when) REQUIRES(mutex_);
@@ -70,6 +100,9 @@ class ClaimDesk {
   std::list<CallPtr> waiting_ GUARDED_BY(mutex_);
   // Work that is being proposed; with a time: that was refused, and is left alone until then.
   absl::flat_hash_map<Work, std::optional<Timer::Clock::time_point>> taken_ GUARDED_BY(mutex_);
+  Window window_ GUARDED_BY(mutex_);
+  ClaimOrder order_ GUARDED_BY(mutex_);
+  Recent<CollectionId, TenantHash> tenants_ GUARDED_BY(mutex_){50'000};
   bool dispatch_queued_ GUARDED_BY(mutex_) = false;
   Timer::Clock::time_point last_dispatch_ GUARDED_BY(mutex_);
   std::optional<Timer::Id> timer_id_ GUARDED_BY(mutex_);

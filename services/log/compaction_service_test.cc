@@ -17,9 +17,10 @@ class CompactionTest : public ServiceTest {
   CompactionTest() { settings_.grace_seconds = 0; }
 
   absl::StatusOr<v1::ClaimResponse> Claim(uint32_t wait_ms, uint32_t lease_ms = 0,
-                                          v1::LeaseKind kind = v1::LEASE_KIND_COMPACTION) {
+                                          v1::LeaseKind kind = v1::LEASE_KIND_COMPACTION,
+                                          const std::string& worker = "w") {
     v1::ClaimRequest request;
-    request.set_worker("w");
+    request.set_worker(worker);
     request.add_kinds(kind);
     request.set_wait_ms(wait_ms);
     request.set_lease_ms(lease_ms);
@@ -63,8 +64,11 @@ class CompactionTest : public ServiceTest {
     return Call(*compaction_, &Stub::Release, request);
   }
   // A collection with `records` records that comes due at once.
-  std::string DueCollection(int records = 3) {
-    const std::string id = NewCollection(SoonDue);
+  std::string DueCollection(int records = 3, const std::string& tenant = "") {
+    const std::string id = NewCollection([&](v1::CreateCollectionRequest& request) {
+      SoonDue(request);
+      request.set_tenant(tenant);
+    });
     std::vector<v1::OperationRecord> all;
     for (int i = 1; i <= records; ++i) all.push_back(UpsertOf(std::to_string(i)));
     EXPECT_TRUE(Push(id, all).ok());
@@ -180,6 +184,37 @@ TEST_F(CompactionTest, TheOldestDueComesFirst) {
   const std::string second = DueCollection();
   EXPECT_EQ(Claim(10'000)->lease().collection_id(), first);
   EXPECT_EQ(Claim(10'000)->lease().collection_id(), second);
+}
+
+// Whatever of its tenant is flooded, and for how long: of what is due, others have their turn.
+TEST_F(CompactionTest, ATenantsFloodLeavesOthersTheirTurn) {
+  for (int i = 0; i < 30; ++i) DueCollection(1, "flooded");
+  const std::string small = DueCollection(1, "small");
+  const auto due = std::chrono::steady_clock::now() + milliseconds(20);
+  while (std::chrono::steady_clock::now() < due) std::this_thread::yield();
+  std::vector<std::string> granted;
+  for (int i = 0; i < 2; ++i) granted.push_back(Claim(10'000)->lease().collection_id());
+  EXPECT_NE(granted[0], small) << "it is the youngest";
+  EXPECT_EQ(granted[1], small);
+}
+
+TEST_F(CompactionTest, ACollectionRatherGoesToTheWorkerThatHadItLast) {
+  const auto claim = [&](const std::string& worker) {
+    return Claim(10'000, 0, v1::LEASE_KIND_COMPACTION, worker);
+  };
+  const std::string first = DueCollection();
+  const auto by_a = claim("a");
+  const std::string second = DueCollection();
+  const auto by_b = claim("b");
+  ASSERT_EQ(by_a->lease().collection_id(), first);
+  ASSERT_EQ(by_b->lease().collection_id(), second);
+  ASSERT_TRUE(Release(by_a->lease(), v1::RELEASE_REASON_STOPPING).ok());
+  ASSERT_TRUE(Release(by_b->lease(), v1::RELEASE_REASON_STOPPING).ok());
+  EXPECT_EQ(claim("b")->lease().collection_id(), second) << "though the other was due before";
+  // Nobody waits for a worker that does not come.
+  const auto again = claim("b");
+  ASSERT_TRUE(again.ok() && again->has_lease());
+  EXPECT_EQ(again->lease().collection_id(), first);
 }
 
 TEST_F(CompactionTest, ACommitMovesAppliedAndTheListTogether) {  // invariant 5

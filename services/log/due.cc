@@ -25,7 +25,7 @@ int64_t NotBefore(int64_t due_us, int64_t retry_after_us, const pb::LeaseState& 
 
 }  // namespace
 
-int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
+int64_t CompactionWanted(const pb::LogState& log, int64_t now_us) {
   const bool is_unapplied = log.tail() != log.applied();
   if (log.deleted() || log.schema().log_only()) return 0;
   if (!is_unapplied && log.owed_vectors() == 0) return 0;
@@ -40,7 +40,13 @@ int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
   if (UnappliedBytes(log) >= max_bytes) {
     due_us = std::min(due_us, AtOnce(log.compaction_due_us(), now_us));
   }
-  return NotBefore(due_us, log.retry_after_us(), log.compaction_lease(), now_us);
+  return due_us;
+}
+
+int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
+  const int64_t wanted_us = CompactionWanted(log, now_us);
+  if (wanted_us == 0) return 0;
+  return NotBefore(wanted_us, log.retry_after_us(), log.compaction_lease(), now_us);
 }
 
 int64_t MergeDue(const pb::LogState& log, std::span<const v1::SegmentInfo> segments, bool wanted,

@@ -18,9 +18,11 @@ inline uint64_t UnappliedBytes(const pb::LogState& log) {
   return log.schema().log_only() ? 0 : log.tail_bytes() - log.applied_bytes();
 }
 
-// At once if enough bytes are unapplied, else when the oldest record gets too old, or when owed
-// vectors are to be looked at; not before
-// retry-after, nor while a lease has not run out. What is due already keeps its place in the queue.
+// When a log should be compacted, whoever holds it or has put it off: at once if enough bytes are
+// unapplied, else when the oldest record gets too old, or when owed vectors are to be looked at.
+int64_t CompactionWanted(const pb::LogState& log, int64_t now_us);
+// As CompactionWanted, but not before retry-after, nor while a lease has not run out. What is due
+// already keeps its place in the queue.
 int64_t CompactionDue(const pb::LogState& log, int64_t now_us);
 
 // At once if some neighbours are worth merging (`wanted`), else when something that died in

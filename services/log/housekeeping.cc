@@ -26,9 +26,6 @@ constexpr int kTurnsBetweenLag = 5;
 // Also where one fails: it rewrites the whole store.
 constexpr std::chrono::seconds kBetweenErasures(10);
 constexpr size_t kMaxRetainsATurn = 1000;
-// Collections with unapplied records that are looked at; beyond, the figures are of these.
-constexpr size_t kMaxLagging = 10'000;
-constexpr size_t kWorst = 10;
 constexpr uint64_t kMaxCursorsCounted = 10'000;
 
 server::RateLimitedLog& Warnings() {
@@ -80,7 +77,7 @@ void Housekeeping::Run(const std::stop_token& stop) {
     core_.metrics.SetShard(*core_.shard, core_.claims.waiting());
     core_.metrics.SetStreams(core_.streams.count(), core_.streams.held_bytes());
     if (turn % kTurnsBetweenLag == 0) {
-      Warn("the lag cannot be read", MeasureLag());
+      Warn("the lag cannot be read", MeasureWork());
       Warn("the cursors cannot be read", MeasureCursors());
       Warn("pins cannot be read", LookAtBackups());
     }
@@ -158,34 +155,11 @@ absl::Status Housekeeping::EraseWhatIsDue() {
   return absl::OkStatus();
 }
 
-absl::Status Housekeeping::MeasureLag() {
+absl::Status Housekeeping::MeasureWork() {
   const Snapshot snapshot(core_.shard->store());
-  const int64_t now_us = core_.shard->Now();
-  SLUICE_ASSIGN_OR_RETURN(const auto due,
-                          ReadDue(snapshot, DueKind::kCompaction, INT64_MAX, kMaxLagging));
-  Lag total;
-  std::vector<LagOf> lagging;
-  for (const DueKey& row : due) {
-    const absl::StatusOr<pb::LogState> log = ReadLog(snapshot, row.collection);
-    if (!log.ok()) continue;
-    Lag lag;
-    lag.records = log->tail() - log->applied();
-    lag.bytes = log->tail_bytes() - log->applied_bytes();
-    if (log->oldest_unapplied_us() != 0) {
-      lag.oldest_seconds =
-          static_cast<double>(std::max<int64_t>(0, now_us - log->oldest_unapplied_us())) / 1e6;
-    }
-    total.records += lag.records;
-    total.bytes += lag.bytes;
-    total.oldest_seconds = std::max(total.oldest_seconds, lag.oldest_seconds);
-    lagging.push_back({row.collection, lag});
-  }
-  const size_t worst = std::min(lagging.size(), kWorst);
-  std::partial_sort(
-      lagging.begin(), lagging.begin() + static_cast<ptrdiff_t>(worst), lagging.end(),
-      [](const LagOf& a, const LagOf& b) { return a.lag.oldest_seconds > b.lag.oldest_seconds; });
-  lagging.resize(worst);
-  core_.metrics.SetLag(total, lagging);
+  SLUICE_ASSIGN_OR_RETURN(const WorkFigures figures,
+                          log::MeasureWork(snapshot, core_.shard->Now(), &stalls_));
+  core_.metrics.SetWork(figures);
   SLUICE_ASSIGN_OR_RETURN(const pb::ShardState shard, ReadShardState(snapshot));
   core_.metrics.SetDedupe(shard.dedupe_bytes());
   return absl::OkStatus();

@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "absl/status/status.h"
+#include "services/log/figures.h"
 #include "services/log/service_core.h"
 
 namespace sluice::log {
@@ -33,7 +34,7 @@ class Housekeeping {
   void SettleCatalog();
   absl::Status ProposeRetention();
   absl::Status EraseWhatIsDue();
-  absl::Status MeasureLag();
+  absl::Status MeasureWork();
   absl::Status MeasureCursors();
   absl::Status LookAtBackups();
 
@@ -51,6 +52,7 @@ class Housekeeping {
   // may begin.
   std::optional<std::chrono::steady_clock::time_point> erase_due_since_;
   std::chrono::steady_clock::time_point erase_not_before_;
+  StallWatch stalls_;
   std::jthread thread_;
 };
 

@@ -200,6 +200,23 @@ TEST_F(LogMachineTest, AnEndedTokenIsGarbageThatNamesWhatItCommitted) {  // inva
   EXPECT_FALSE(*Snapshot(machine_.store()).Get(TokenKey(id_, claim.token)));
 }
 
+// However old what is left of its backlog is.
+TEST_F(LogMachineTest, ACollectionThatHadItsTurnStandsBehindThoseThatWereDueByThen) {
+  ASSERT_TRUE(Push({Record("a")}).ok());
+  PushAndWait();
+  machine_.time_us += 100 * kSecond;
+  EXPECT_LT(Due(DueKind::kCompaction)[0].due_us, machine_.time_us - 99 * kSecond);
+  const ClaimAnswer claim = Claim();
+  machine_.time_us += kSecond;
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 0, 1)).ok());
+  ASSERT_TRUE(Release(LeaseOf(claim)).ok());
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, machine_.time_us);
+  const int64_t since = machine_.time_us;
+  machine_.time_us += kSecond;
+  ASSERT_TRUE(Push({Record("b", std::string(1 << 20, 'x'))}).ok());
+  EXPECT_EQ(Due(DueKind::kCompaction)[0].due_us, since);
+}
+
 TEST_F(LogMachineTest, ReleasesSayWhenTheCollectionIsDueAgain) {
   PushAndWait();
   ClaimAnswer claim = Claim();

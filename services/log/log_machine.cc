@@ -302,6 +302,7 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
       for (const v1::SegmentInfo& segment : segments) {
         rows_.Delete(SegmentKey(log->id, SeqId(segment.up_to_seq_id()), segment.fill()));
       }
+      SetSegments(*log, 0);
       SLUICE_RETURN_IF_ERROR(DeleteCursors(*log));
       SLUICE_RETURN_IF_ERROR(ForgetMissing(*log));
       // From here on the trim filter drops its appends. The row stays, so that its id is not taken
@@ -347,11 +348,17 @@ void LogMachine::UpdateCompactionDue(Log& log, bool afresh) {
 void LogMachine::UpdateMergeDue(Log& log, bool afresh) {
   // A list that cannot be read is nothing to merge; what needs it says so.
   const auto segments = table_.Segments(log);
+  if (segments.ok()) SetSegments(log, segments->size());
   const int64_t before = log.state.merge_due_us();
   if (afresh) log.state.set_merge_due_us(0);
   log.state.set_merge_due_us(
       segments.ok() ? MergeDue(log.state, *segments, PickMerge(*segments).has_value(), now()) : 0);
   MoveDueRow(log, DueKind::kMerge, before, log.state.merge_due_us());
+}
+
+void LogMachine::SetSegments(Log& log, uint64_t segments) {
+  shard_.set_segments(shard_.segments() + segments - log.state.segments());
+  log.state.set_segments(segments);
 }
 
 void LogMachine::UpdateTrim(Log& log) {

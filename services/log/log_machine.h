@@ -140,6 +140,8 @@ class LogMachine {
   // Bring the due rows in line with the log's state.
   void UpdateCompactionDue(Log& log, bool afresh);
   void UpdateMergeDue(Log& log, bool afresh);
+  // Also in the shard's sum.
+  void SetSegments(Log& log, uint64_t segments);
   void UpdateTrim(Log& log);
   void MoveDueRow(const Log& log, DueKind kind, int64_t before_us, int64_t after_us);
 

@@ -59,6 +59,13 @@ TEST_F(LogNodeTest, ItsMetricsAreNamedByTheRulesAndCount) {
   EXPECT_EQ(counters["sluice_log_pushes_total"], 2);
 }
 
+TEST_F(LogNodeTest, ItsMetricsShowWhatCompactorsHaveToDo) {
+  ASSERT_TRUE(Push(NewCollection(SoonDue), {UpsertOf("a"), UpsertOf("b")}).ok());
+  EXPECT_TRUE(Eventually([&] {
+    return Gauge("sluice_log_lag_records") == 2 && Gauge("sluice_log_worst_lag_records") == 2;
+  }));
+}
+
 // A group that is durable and cannot be applied keeps its proposer waiting until the shard stops.
 TEST_F(LogNodeTest, ItStopsWhileASequenceOfCommandsWaitsForAStoreThatCannotWrite) {
   const auto disk = std::make_shared<FullDisk>();

@@ -40,6 +40,24 @@ Family<Gauge>& CursorsByState(Registry& registry) {
                 "consumers stand still until somebody rolls them back.");
 }
 
+Family<Gauge>& DueCollections(Registry& registry) {
+  return Gauges(registry, "sluice_log_due_collections",
+                "Collections that are due and that no worker has taken, by kind of work. Alert on "
+                "growth that lasts: add compactors.");
+}
+Family<Gauge>& DueSeconds(Registry& registry) {
+  return Gauges(registry, "sluice_log_due_seconds",
+                "For how long the first of them has waited. Alert on minutes: too few workers, or "
+                "none.");
+}
+Family<Gauge>& MissingVectors(Registry& registry) {
+  return Gauges(registry, "sluice_log_missing_vectors",
+                "Rows without the vector of their document, of all collections: owed (the embedder "
+                "was away), refused (it does not take the text, or fails with it). Alert on owed "
+                "that does not fall while the embedder is there, and on any refused: list, retry "
+                "or drop them.");
+}
+
 double Seconds(std::chrono::nanoseconds d) { return std::chrono::duration<double>(d).count(); }
 
 std::string CodeName(const absl::Status& status) { return absl::StatusCodeToString(status.code()); }
@@ -105,6 +123,10 @@ LogMetrics::LogMetrics(Registry& r)
           Counters(r, "sluice_log_claims_total",
                    "Leases granted, by kind. Alert when none is for long while there is lag: no "
                    "compactor works.")),
+      warm_claims_(Counters(r, "sluice_log_warm_claims_total",
+                            "Of these, leases that went to the worker that had the collection "
+                            "last, by kind. Alert when their share falls: others open its segments "
+                            "anew each time.")),
       commits_(Counters(r, "sluice_log_commits_total",
                         "Commits answered, by kind and result (OK, or the reason). Alert on "
                         "LEASE_LOST that lasts: leases are too short.")),
@@ -163,12 +185,42 @@ LogMetrics::LogMetrics(Registry& r)
                           "Their bytes. Alert on growth that lasts: compactors do not keep up.")),
       lag_seconds_(
           OneGauge(r, "sluice_log_lag_seconds", "Age of the oldest of them. Alert on minutes.")),
+      lag_tokens_(OneGauge(r, "sluice_log_lag_tokens",
+                           "Tokens that embedders have to embed for them, at most: their bytes at "
+                           "four a token, in collections with an embedder, whatever of them is no "
+                           "text or has its vector. Alert on growth that lasts beside idle "
+                           "compactors: embedders do not keep up.")),
       worst_records_(Gauges(r, "sluice_log_worst_lag_records",
                             "Of the few collections with the oldest lag: records.")),
       worst_bytes_(Gauges(r, "sluice_log_worst_lag_bytes",
                           "Of the few collections with the oldest lag: bytes.")),
+      worst_tokens_(Gauges(r, "sluice_log_worst_lag_tokens",
+                           "Of the few collections with the oldest lag: tokens, at most.")),
       worst_seconds_(Gauges(r, "sluice_log_worst_lag_seconds",
-                            "Of the few collections with the oldest lag: age.")) {}
+                            "Of the few collections with the oldest lag: age. Alert on minutes in "
+                            "one while sluice_log_due_seconds is low: it does not move.")),
+      due_compactions_(DueCollections(r).Add({{"kind", "compaction"}})),
+      due_merges_(DueCollections(r).Add({{"kind", "merge"}})),
+      due_compactions_seconds_(DueSeconds(r).Add({{"kind", "compaction"}})),
+      due_merges_seconds_(DueSeconds(r).Add({{"kind", "merge"}})),
+      stalled_(OneGauge(r, "sluice_log_stalled_collections",
+                        "Collections of which nothing was applied for five minutes in which "
+                        "something should have been. Alert on any: DescribeLog says who has the "
+                        "lease and what failed.")),
+      failing_(OneGauge(r, "sluice_log_failing_collections",
+                        "Collections whose last compaction or merge failed for a reason of their "
+                        "own. Alert on any that lasts: DescribeLog says why.")),
+      segments_(OneGauge(r, "sluice_log_segments",
+                         "Segments, of all collections. Alert when they grow and the collections "
+                         "do not: merges do not keep up.")),
+      worst_segments_(Gauges(r, "sluice_log_worst_segments",
+                             "Of the few collections with most segments, among those with work: "
+                             "segments. Alert on hundreds: their reads are slow.")),
+      owed_(MissingVectors(r).Add({{"reason", "owed"}})),
+      refused_(MissingVectors(r).Add({{"reason", "refused"}})),
+      worst_missing_(Gauges(r, "sluice_log_worst_missing_vectors",
+                            "Of the few collections with most of them: rows without the vector of "
+                            "their document, of any reason.")) {}
 
 void LogMetrics::Pushed(uint32_t records, size_t bytes, bool duplicate,
                         std::chrono::nanoseconds took) {
@@ -216,8 +268,10 @@ void LogMetrics::CursorLost(v1::CursorLoss loss) {
   (loss == v1::CURSOR_LOSS_BYTES ? lost_by_bytes_ : lost_by_age_).Increment();
 }
 
-void LogMetrics::Claimed(std::string_view kind) {
-  claims_.Add({{"kind", std::string(kind)}}).Increment();
+void LogMetrics::Claimed(std::string_view kind, bool warm) {
+  const prometheus::Labels labels{{"kind", std::string(kind)}};
+  claims_.Add(labels).Increment();
+  if (warm) warm_claims_.Add(labels).Increment();
 }
 
 void LogMetrics::Committed(std::string_view kind, const absl::Status& status) {
@@ -264,23 +318,45 @@ void LogMetrics::SetCursors(const CursorFigures& figures) {
   pinned_bytes_.Set(static_cast<double>(figures.pinned_bytes));
 }
 
-void LogMetrics::SetLag(const Lag& total, const std::vector<LagOf>& worst) {
-  lag_records_.Set(static_cast<double>(total.records));
-  lag_bytes_.Set(static_cast<double>(total.bytes));
-  lag_seconds_.Set(total.oldest_seconds);
-  for (const Worst& old : worst_) {
-    worst_records_.Remove(old.records);
-    worst_bytes_.Remove(old.bytes);
-    worst_seconds_.Remove(old.seconds);
+void LogMetrics::Worst::Clear() {
+  for (prometheus::Gauge* const gauge : shown_) family_.Remove(gauge);
+  shown_.clear();
+}
+
+void LogMetrics::Worst::Add(const CollectionId& collection, double value) {
+  shown_.push_back(&family_.Add({{"collection_id", collection.ToString()}}));
+  shown_.back()->Set(value);
+}
+
+void LogMetrics::SetWork(const WorkFigures& figures) {
+  lag_records_.Set(static_cast<double>(figures.lag.records));
+  lag_bytes_.Set(static_cast<double>(figures.lag.bytes));
+  lag_tokens_.Set(static_cast<double>(figures.lag.tokens));
+  lag_seconds_.Set(figures.lag.oldest_seconds);
+  due_compactions_.Set(static_cast<double>(figures.compactions.collections));
+  due_merges_.Set(static_cast<double>(figures.merges.collections));
+  due_compactions_seconds_.Set(figures.compactions.longest_seconds);
+  due_merges_seconds_.Set(figures.merges.longest_seconds);
+  stalled_.Set(static_cast<double>(figures.stalled));
+  failing_.Set(static_cast<double>(figures.failing));
+  segments_.Set(static_cast<double>(figures.segments));
+  owed_.Set(static_cast<double>(figures.owed_vectors));
+  refused_.Set(static_cast<double>(figures.refused_vectors));
+  for (Worst* const worst : {&worst_records_, &worst_bytes_, &worst_tokens_, &worst_seconds_,
+                             &worst_segments_, &worst_missing_}) {
+    worst->Clear();
   }
-  worst_.clear();
-  for (const LagOf& one : worst) {
-    const prometheus::Labels labels{{"collection_id", one.collection.ToString()}};
-    worst_.push_back(
-        {&worst_records_.Add(labels), &worst_bytes_.Add(labels), &worst_seconds_.Add(labels)});
-    worst_.back().records->Set(static_cast<double>(one.lag.records));
-    worst_.back().bytes->Set(static_cast<double>(one.lag.bytes));
-    worst_.back().seconds->Set(one.lag.oldest_seconds);
+  for (const auto& [collection, lag] : figures.worst_lag) {
+    worst_records_.Add(collection, static_cast<double>(lag.records));
+    worst_bytes_.Add(collection, static_cast<double>(lag.bytes));
+    worst_tokens_.Add(collection, static_cast<double>(lag.tokens));
+    worst_seconds_.Add(collection, lag.oldest_seconds);
+  }
+  for (const auto& [collection, count] : figures.most_segments) {
+    worst_segments_.Add(collection, static_cast<double>(count));
+  }
+  for (const auto& [collection, count] : figures.most_missing_vectors) {
+    worst_missing_.Add(collection, static_cast<double>(count));
   }
 }
 

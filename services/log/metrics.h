@@ -14,20 +14,10 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "services/log/figures.h"
 #include "services/log/shard.h"
 
 namespace sluice::log {
-
-// Records that the segments do not reflect yet.
-struct Lag {
-  uint64_t records = 0;
-  uint64_t bytes = 0;
-  double oldest_seconds = 0;
-};
-struct LagOf {
-  CollectionId collection;
-  Lag lag;
-};
 
 // The cursors of all logs, by state; and the bytes that they pin.
 struct CursorFigures {
@@ -49,7 +39,8 @@ class LogMetrics {
   // subscriber waited for it.
   void Delivered(uint32_t records, uint64_t bytes);
   void DeliveredLive(int64_t latency_us);
-  void Claimed(std::string_view kind);
+  // A lease that was granted; `warm`: to the worker that held the collection last.
+  void Claimed(std::string_view kind, bool warm);
   // Records that went out of a log; a cursor that became LOST.
   void Trimmed(const TrimAnswer& answer);
   void CursorLost(v1::CursorLoss loss);
@@ -70,8 +61,7 @@ class LogMetrics {
   // Open streams, and what their messages hold.
   void SetStreams(size_t count, uint64_t held_bytes);
   void SetCursors(const CursorFigures& figures);
-  // `worst`: few, the longest lag first.
-  void SetLag(const Lag& total, const std::vector<LagOf>& worst);
+  void SetWork(const WorkFigures& figures);
 
  private:
   prometheus::Family<prometheus::Counter>& pushes_;
@@ -93,6 +83,7 @@ class LogMetrics {
   prometheus::Counter& lost_by_age_;
   prometheus::Counter& lost_by_bytes_;
   prometheus::Family<prometheus::Counter>& claims_;
+  prometheus::Family<prometheus::Counter>& warm_claims_;
   prometheus::Family<prometheus::Counter>& commits_;
 
   prometheus::Family<prometheus::Counter>& backups_;
@@ -119,16 +110,33 @@ class LogMetrics {
   prometheus::Gauge& lag_records_;
   prometheus::Gauge& lag_bytes_;
   prometheus::Gauge& lag_seconds_;
-  prometheus::Family<prometheus::Gauge>& worst_records_;
-  prometheus::Family<prometheus::Gauge>& worst_bytes_;
-  prometheus::Family<prometheus::Gauge>& worst_seconds_;
-  // Of the worst families, those in force. Set by one thread.
-  struct Worst {
-    prometheus::Gauge* records;
-    prometheus::Gauge* bytes;
-    prometheus::Gauge* seconds;
+  prometheus::Gauge& lag_tokens_;
+  // Of a few collections, which are others each time. Set by one thread.
+  class Worst {
+   public:
+    explicit Worst(prometheus::Family<prometheus::Gauge>& family) : family_(family) {}
+    void Clear();
+    void Add(const CollectionId& collection, double value);
+
+   private:
+    prometheus::Family<prometheus::Gauge>& family_;
+    std::vector<prometheus::Gauge*> shown_;
   };
-  std::vector<Worst> worst_;
+  Worst worst_records_;
+  Worst worst_bytes_;
+  Worst worst_tokens_;
+  Worst worst_seconds_;
+  prometheus::Gauge& due_compactions_;
+  prometheus::Gauge& due_merges_;
+  prometheus::Gauge& due_compactions_seconds_;
+  prometheus::Gauge& due_merges_seconds_;
+  prometheus::Gauge& stalled_;
+  prometheus::Gauge& failing_;
+  prometheus::Gauge& segments_;
+  Worst worst_segments_;
+  prometheus::Gauge& owed_;
+  prometheus::Gauge& refused_;
+  Worst worst_missing_;
 };
 
 }  // namespace sluice::log

@@ -113,10 +113,14 @@ absl::StatusOr<std::vector<DueKey>> ReadDue(const Snapshot& snapshot, DueKind ki
   return due;
 }
 
-absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind kind) {
-  SLUICE_ASSIGN_OR_RETURN(const auto first, ReadDue(snapshot, kind, INT64_MAX, 1));
-  if (first.empty()) return std::nullopt;
-  return first.front().due_us;
+absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind kind,
+                                               int64_t now_us) {
+  auto it =
+      snapshot.Scan(EncodeDueKey({.kind = kind, .due_us = now_us + 1}), PrefixEnd(DuePrefix(kind)));
+  const auto key = it.Valid() ? DecodeDueKey(it.key()) : std::nullopt;
+  SLUICE_RETURN_IF_ERROR(it.status());
+  if (!key) return std::nullopt;
+  return key->due_us;
 }
 
 absl::StatusOr<std::vector<v1::GarbageEntry>> ReadGarbage(const Snapshot& snapshot, int64_t now_us,

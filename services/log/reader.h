@@ -41,8 +41,9 @@ absl::StatusOr<std::vector<v1::Cursor>> ReadCursors(const Snapshot& snapshot,
 // Work of this kind in order of due time: what is due at `now_us`, at most `limit`.
 absl::StatusOr<std::vector<DueKey>> ReadDue(const Snapshot& snapshot, DueKind kind, int64_t now_us,
                                             size_t limit);
-// When the next work of this kind is due (also if it is already); nullopt: there is none.
-absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind kind);
+// When the next work of this kind comes due that is not at `now_us`; nullopt: there is none.
+absl::StatusOr<std::optional<int64_t>> NextDue(const Snapshot& snapshot, DueKind kind,
+                                               int64_t now_us);
 
 // Entries whose grace time is over at `now_us`, oldest first, complete with their keys. All name
 // objects of this log's incarnation: those that a restored log finds in its rows from before are

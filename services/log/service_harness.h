@@ -168,7 +168,7 @@ class ServiceTest : public ::testing::Test {
 
   double Gauge(const std::string& name) const {
     for (const auto& family : registry_->Collect()) {
-      if (family.name == name) return family.metric.at(0).gauge.value;
+      if (family.name == name) return family.metric.empty() ? 0 : family.metric[0].gauge.value;
     }
     ADD_FAILURE() << "there is no " << name;
     return 0;

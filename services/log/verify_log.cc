@@ -128,31 +128,40 @@ class LogVerifier {
   }
 
   absl::Status CheckSegments(const Snapshot& snapshot) {
+    const uint64_t findings = work_.findings();
+    uint64_t count = 0;
     uint64_t before = 0;
-    return Visit(snapshot, RowType::kSegment,
-                 [&](std::string_view key, std::string_view value) -> absl::Status {
-                   v1::SegmentInfo segment;
-                   if (!Parses(value, &segment)) {
-                     Unreadable("a segment's row");
-                     return absl::OkStatus();
-                   }
-                   const SeqId up_to(segment.up_to_seq_id());
-                   if (SegmentKey(id_, up_to, segment.fill()) != key) {
-                     Contradicts("a segment is not what its key says",
-                                 {segment.after_seq_id() + 1, up_to.value});
-                   } else if (segment.after_seq_id() < before ||
-                              segment.after_seq_id() > up_to.value ||
-                              up_to.value > log_.applied()) {
-                     Contradicts("a segment covers what others cover, or what is not applied",
-                                 {segment.after_seq_id() + 1, up_to.value});
-                   } else if (segment.token() == 0 || segment.token() > log_.last_token() ||
-                              segment.number() == 0) {
-                     Contradicts("a segment is of a lease that was never granted",
-                                 {segment.after_seq_id() + 1, up_to.value});
-                   }
-                   before = std::max(before, up_to.value);
-                   return absl::OkStatus();
-                 });
+    SLUICE_RETURN_IF_ERROR(
+        Visit(snapshot, RowType::kSegment,
+              [&](std::string_view key, std::string_view value) -> absl::Status {
+                ++count;
+                v1::SegmentInfo segment;
+                if (!Parses(value, &segment)) {
+                  Unreadable("a segment's row");
+                  return absl::OkStatus();
+                }
+                const SeqId up_to(segment.up_to_seq_id());
+                if (SegmentKey(id_, up_to, segment.fill()) != key) {
+                  Contradicts("a segment is not what its key says",
+                              {segment.after_seq_id() + 1, up_to.value});
+                } else if (segment.after_seq_id() < before ||
+                           segment.after_seq_id() > up_to.value || up_to.value > log_.applied()) {
+                  Contradicts("a segment covers what others cover, or what is not applied",
+                              {segment.after_seq_id() + 1, up_to.value});
+                } else if (segment.token() == 0 || segment.token() > log_.last_token() ||
+                           segment.number() == 0) {
+                  Contradicts("a segment is of a lease that was never granted",
+                              {segment.after_seq_id() + 1, up_to.value});
+                }
+                before = std::max(before, up_to.value);
+                return absl::OkStatus();
+              }));
+    if (work_.findings() != findings) return absl::OkStatus();
+    // Not kept yet in a log that was not written since it is.
+    if (log_.segments() != 0 && count != log_.segments()) {
+      Contradicts(absl::StrCat("it has ", count, " segments; its state counts ", log_.segments()));
+    }
+    return absl::OkStatus();
   }
 
   absl::Status CheckCursors(const Snapshot& snapshot) {

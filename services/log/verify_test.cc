@@ -234,6 +234,7 @@ TEST_F(VerifyTest, ALogsStateAgreesWithItself) {
   expect([](pb::LogState& log) { log.set_cursors(2); }, "its state counts 2");
   expect([](pb::LogState& log) { log.set_slowest_cursor(4); }, "slowest cursor");
   expect([](pb::LogState& log) { log.set_missing_vectors(3); }, "its state counts 3");
+  expect([](pb::LogState& log) { log.set_segments(9); }, "segments; its state counts 9");
   expect([](pb::LogState& log) { log.mutable_compaction_lease()->set_token(1); }, "has ended");
   Put(LogKey(id_), "\xff");
   ExpectDamage("the log's state cannot be read");

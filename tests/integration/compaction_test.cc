@@ -176,12 +176,10 @@ bool IsStopped(pid_t pid) {
 }
 
 // What a compactor counts.
-uint64_t Commits(const Process& compactor, const std::string& kind, const std::string& outcome) {
-  const std::string metrics = server::Fetch(compactor.http_address(), "GET", "/metrics").body;
-  const std::string name =
-      "sluice_compactor_commits_total{kind=\"" + kind + "\",outcome=\"" + outcome + "\"} ";
-  const size_t at = metrics.find(name);
-  return at == std::string::npos ? 0 : std::stoull(metrics.substr(at + name.size()));
+double Commits(const Process& compactor, const std::string& kind, const std::string& outcome) {
+  return server::FetchMetric(
+      compactor.http_address(),
+      "sluice_compactor_commits_total{kind=\"" + kind + "\",outcome=\"" + outcome + "\"}");
 }
 
 class StoppedAtStage : public CompactionTest,

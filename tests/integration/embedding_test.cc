@@ -43,9 +43,10 @@ class EmbeddingTest : public ::testing::Test {
                           "\n  embedders:\n    served:\n      protocol: ", protocol,
                           "\n      endpoints: ", endpoint, "\n      deadline_ms: 1000\n");
     };
-    compactor_ =
-        Start("sluice-compactor", "compactor",
-              of_worker("\n  claim_wait_ms: 100\n  embed_patience_ms: 300" + of_compactor));
+    compactor_ = Start(
+        "sluice-compactor", "compactor",
+        of_worker(absl::StrCat("\n  claim_wait_ms: 100\n  embed_patience_ms: 300\n  vector_cache: ",
+                               (folder_.path() / "vectors").string(), of_compactor)));
     frontend_ = Start("sluice-frontend", "frontend", of_worker(""));
     client_ = std::make_unique<client::Frontend>(client::Connect(frontend_->grpc_address()));
     log_client_ = std::make_unique<client::Log>(client::Connect(log_->grpc_address()));

@@ -1,10 +1,8 @@
 // A log as a process on a real file system that is filled: it turns read-only, is read from, starts
 // again while there is no room, and goes on by itself once there is.
 #include <gtest/gtest.h>
-#include <sys/mount.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
@@ -17,30 +15,13 @@
 #include "common/errors/errors.h"
 #include "common/server/fetch_for_test.h"
 #include "tests/support/process.h"
+#include "tests/support/small_disk.h"
 #include "tests/support/temp_folder.h"
 
 namespace sluice::testing {
 namespace {
 
 constexpr size_t kDocumentBytes = 50'000;
-
-// A file system in memory, of 40 MiB.
-class SmallDisk {
- public:
-  explicit SmallDisk(std::filesystem::path path) : path_(std::move(path)) {
-    std::filesystem::create_directory(path_);
-    error_ = ::mount("tmpfs", path_.c_str(), "tmpfs", 0, "size=40m") == 0 ? 0 : errno;
-  }
-  ~SmallDisk() {
-    if (error_ == 0) ::umount2(path_.c_str(), MNT_DETACH);
-  }
-  int error() const { return error_; }
-  const std::filesystem::path& path() const { return path_; }
-
- private:
-  const std::filesystem::path path_;
-  int error_ = 0;
-};
 
 class FullDiskTest : public ::testing::Test {
  protected:
@@ -153,7 +134,7 @@ class FullDiskTest : public ::testing::Test {
   }
 
   TempFolder folder_;
-  SmallDisk disk_{folder_.path() / "disk"};
+  SmallDisk disk_{folder_.path() / "disk", 40};
   std::unique_ptr<Process> log_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::LogService::Stub> stub_;

@@ -76,12 +76,30 @@ void Model::Change(const v1::OperationRecord& record, Row* row) {
   if (record.has_vector()) {
     row->settled = VectorOf(true, record.vector());
     row->stale.clear();
+    row->refused = false;
   } else if (record.has_document() && !schema_.embedder().kind().empty()) {
     // Whatever the row was ranked by before, it may be ranked by still.
-    row->stale.push_back(row->settled);
-    row->settled = Embed(record.document());
+    if (!row->refused) row->stale.push_back(row->settled);
+    row->refused =
+        IsEmbeddedElsewhere(schema_) &&
+        (record.document().empty() || record.document().find(kRefusedMark) != std::string::npos);
+    row->settled = row->refused ? std::nullopt : MaybeVector(Embed(record.document()));
     row->document_seq_id = tail_;
   }
+}
+
+void Model::GaveUp(const std::string& id, SeqId up_to) {
+  given_up_[id] = std::max(given_up_[id], up_to);
+}
+
+bool Model::IsGivenUp(const std::string& id, const Row& row) const {
+  const auto it = given_up_.find(id);
+  return it != given_up_.end() && row.document_seq_id <= it->second;
+}
+
+bool Model::MayBePending(const std::string& id, const Row& row, SeqId embedded) const {
+  return !row.stale.empty() &&
+         (row.refused || row.document_seq_id > embedded || IsGivenUp(id, row));
 }
 
 std::vector<float> Model::Embed(const std::string& text) const {
@@ -123,8 +141,9 @@ std::string Model::Check(const v1::Row& actual, SeqId embedded) const {
   if (!IsSortedByKey(actual)) parts += " order of metadata";
   const MaybeVector vector = VectorOf(actual.has_vector(), actual.vector());
   if (!actual.pending_embedding()) {
-    if (vector != expected.settled) parts += " vector";
-  } else if (expected.stale.empty() || expected.document_seq_id <= embedded) {
+    if (expected.refused) parts += " pending_embedding";
+    if (!expected.refused && vector != expected.settled) parts += " vector";
+  } else if (!MayBePending(actual.id(), expected, embedded)) {
     parts += " pending_embedding";
   } else if (std::find(expected.stale.begin(), expected.stale.end(), vector) ==
              expected.stale.end()) {
@@ -181,7 +200,7 @@ std::string Model::CheckQuery(const v1::QueryRequest& request, const v1::QueryRe
                               ? response.hits(response.hits_size() - 1).distance()
                               : std::numeric_limits<double>::infinity();
   for (const auto& [id, row] : rows_) {
-    if (!hits.contains(id) && !MayBeLeftOut(row, query, farthest, embedded))
+    if (!hits.contains(id) && !MayBeLeftOut(id, row, query, farthest, embedded))
       return absl::StrCat("row ", id, " is missing");
   }
   return "";
@@ -207,15 +226,15 @@ std::string Model::CheckHits(std::span<const float> query, const v1::QueryRespon
   return "";
 }
 
-bool Model::MayBeLeftOut(const Row& row, std::span<const float> query, double farthest_hit,
-                         SeqId embedded) const {
+bool Model::MayBeLeftOut(const std::string& id, const Row& row, std::span<const float> query,
+                         double farthest_hit, SeqId embedded) const {
   const auto may_be = [&](const MaybeVector& vector) {
     if (!vector) return true;
     const double distance = Distance(query, *vector);
     return distance >= farthest_hit - kTolerance * (1 + std::abs(distance));
   };
-  if (may_be(row.settled)) return true;
-  return row.document_seq_id > embedded && std::any_of(row.stale.begin(), row.stale.end(), may_be);
+  if (!row.refused && may_be(row.settled)) return true;
+  return MayBePending(id, row, embedded) && std::any_of(row.stale.begin(), row.stale.end(), may_be);
 }
 
 }  // namespace sluice::model

@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/ids.h"
@@ -16,6 +17,15 @@
 #include "sluice/v1/record.pb.h"
 
 namespace sluice::model {
+
+// Of texts that an embedder elsewhere refuses: always (as it does the empty one), or in spells.
+inline constexpr std::string_view kRefusedMark = "[refused]";
+inline constexpr std::string_view kRefusedInSpellsMark = "[refused in spells]";
+
+// Whether texts are embedded by a server, which may be away.
+inline bool IsEmbeddedElsewhere(const v1::CollectionSchema& schema) {
+  return !schema.embedder().kind().empty() && schema.embedder().kind() != "hashing";
+}
 
 // A row's vector; nullopt: it has none.
 using MaybeVector = std::optional<std::vector<float>>;
@@ -31,8 +41,9 @@ struct Row {
   // Until then: what the row may be ranked by, with pending_embedding. Several if it is not known
   // which of its earlier documents were embedded; none if nothing is left to embed.
   std::vector<MaybeVector> stale;
-  // The last record that gave a document to embed.
+  // The last record that gave a document to embed; whether it never will be.
   SeqId document_seq_id;
+  bool refused = false;
 };
 
 class Model {
@@ -43,6 +54,9 @@ class Model {
 
   // Applies the next record.
   void Apply(const v1::OperationRecord& record);
+  // The vector of the id's document was given up (DropMissingVectors), if that is of `up_to` or
+  // before.
+  void GaveUp(const std::string& id, SeqId up_to);
 
   SeqId tail() const { return tail_; }
   const std::map<std::string, Row>& rows() const { return rows_; }
@@ -58,8 +72,10 @@ class Model {
   std::vector<std::string> ids() const;
 
   // What is wrong with a row, all of it included, that a read returned as of the tail; "" if
-  // nothing is. Documents up to `embedded` must have been embedded.
+  // nothing is. Documents up to `embedded` must have been embedded, but those that are refused
+  // (which cannot be) and those given up.
   std::string Check(const v1::Row& row, SeqId embedded) const;
+  bool IsGivenUp(const std::string& id, const Row& row) const;
   // With the rows of Get by ids.
   std::string CheckGet(const v1::GetRequest& request, const v1::GetResponse& response,
                        SeqId embedded) const;
@@ -72,8 +88,9 @@ class Model {
   double Distance(std::span<const float> a, std::span<const float> b) const;
   std::string CheckHits(std::span<const float> query, const v1::QueryResponse& response,
                         SeqId embedded) const;
-  bool MayBeLeftOut(const Row& row, std::span<const float> query, double farthest_hit,
-                    SeqId embedded) const;
+  bool MayBePending(const std::string& id, const Row& row, SeqId embedded) const;
+  bool MayBeLeftOut(const std::string& id, const Row& row, std::span<const float> query,
+                    double farthest_hit, SeqId embedded) const;
 
   v1::CollectionSchema schema_;
   SeqId tail_;
@@ -81,6 +98,7 @@ class Model {
   std::map<v1::Operation, uint64_t> no_effect_;
   // For each id, when it came (true) and went (false).
   std::map<std::string, std::map<SeqId, bool>> lives_;
+  std::map<std::string, SeqId> given_up_;
 };
 
 }  // namespace sluice::model

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 
 #include "common/embed/hashing_embedder.h"
 #include "common/record/fold.h"
@@ -162,6 +163,67 @@ TEST_F(ModelChecksTest, AStaleVectorIsAcceptedOnlyAsPending) {
   EXPECT_EQ(model_.Check(row, SeqId(3)), "row a differs in pending_embedding");
   row.mutable_vector()->CopyFrom(Vector(5));
   EXPECT_EQ(model_.Check(row, SeqId(2)), "row a differs in stale vector");
+}
+
+// Of an embedder that is served elsewhere.
+class ModelElsewhereTest : public testing::Test {
+ protected:
+  ModelElsewhereTest() {
+    v1::CollectionSchema schema = Schema(true);
+    schema.mutable_embedder()->set_kind("served");
+    model_.emplace(schema);
+  }
+  // The row, as it is read right after, still with the vector that it had.
+  v1::Row Write(const std::string& document) {
+    v1::OperationRecord record;
+    record.set_id("a");
+    record.set_operation(v1::OPERATION_UPSERT);
+    record.set_document(document);
+    model_->Apply(record);
+    row_.set_id("a");
+    row_.set_seq_id(model_->tail().value);
+    row_.set_document(document);
+    row_.set_pending_embedding(true);
+    return row_;
+  }
+  v1::Row Embedded(v1::Row row, const std::string& text) {
+    SetVector(HashingEmbedder(8).Embed(text), row.mutable_vector());
+    row.set_pending_embedding(false);
+    return row;
+  }
+  std::string Check(const v1::Row& row, uint64_t embedded) const {
+    return model_->Check(row, SeqId(embedded));
+  }
+
+  std::optional<Model> model_;
+  v1::Row row_;
+};
+
+TEST_F(ModelElsewhereTest, ARefusedTextIsPendingForEverWithAVectorFromBefore) {
+  row_ = Embedded(Write("text"), "text");
+  EXPECT_EQ(Check(row_, 1), "");
+  v1::Row refused = Write("[refused] other");
+  EXPECT_EQ(Check(refused, 2), "") << "with the vector of the first text";
+  EXPECT_EQ(Check(Embedded(refused, "[refused] other"), 0), "row a differs in pending_embedding");
+  refused.set_pending_embedding(false);
+  EXPECT_EQ(Check(refused, 0), "row a differs in pending_embedding");
+  // The next one is a text like any other.
+  const v1::Row next = Write("next");
+  EXPECT_EQ(Check(next, 2), "");
+  EXPECT_EQ(Check(Embedded(next, "next"), 3), "");
+  EXPECT_EQ(Check(next, 3), "row a differs in pending_embedding");
+  v1::Row wrong = Embedded(next, "[refused] other");
+  wrong.set_pending_embedding(true);
+  EXPECT_EQ(Check(wrong, 2), "row a differs in stale vector");
+}
+
+TEST_F(ModelElsewhereTest, AVectorThatWasGivenUpMayBeMissingUntilTheNextDocument) {
+  row_ = Write("text");
+  EXPECT_EQ(Check(row_, 1), "row a differs in pending_embedding");
+  model_->GaveUp("a", SeqId(1));
+  EXPECT_EQ(Check(row_, 1), "");
+  EXPECT_EQ(Check(Embedded(row_, "text"), 1), "") << "it was embedded before";
+  EXPECT_EQ(Check(Write("next"), 2), "row a differs in pending_embedding");
 }
 
 TEST_F(ModelChecksTest, LivesAreRemembered) {

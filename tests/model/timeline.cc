@@ -24,6 +24,11 @@ SeqId Timeline::acknowledged() const {
   return acknowledged_;
 }
 
+void Timeline::GaveUp(const std::string& id, SeqId up_to) {
+  MutexLock lock(mutex_);
+  given_up_.emplace(id, up_to);
+}
+
 void Timeline::Saw(SeqId as_of, std::string read, Check check) {
   MutexLock lock(mutex_);
   reads_.emplace(as_of, Read{std::move(read), std::move(check)});
@@ -32,6 +37,7 @@ void Timeline::Saw(SeqId as_of, std::string read, Check check) {
 std::vector<std::string> Timeline::Replay(Model* model) const {
   MutexLock lock(mutex_);
   std::vector<std::string> errors = errors_;
+  for (const auto& [id, up_to] : given_up_) model->GaveUp(id, up_to);
   auto read = reads_.begin();
   const auto check_reads_at_tail = [&] {
     for (; read != reads_.end() && read->first == model->tail(); ++read) {

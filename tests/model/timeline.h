@@ -24,6 +24,9 @@ class Timeline {
   // The last SeqId acknowledged so far: what a read that begins now must reflect.
   SeqId acknowledged() const EXCLUDES(mutex_);
 
+  // As Model::GaveUp.
+  void GaveUp(const std::string& id, SeqId up_to) EXCLUDES(mutex_);
+
   void Saw(SeqId as_of, std::string read, Check check) EXCLUDES(mutex_);
 
   // Takes an empty model through all writes. Returns what was wrong: reads that differ, SeqIds
@@ -39,6 +42,7 @@ class Timeline {
   mutable Mutex mutex_;
   std::map<SeqId, v1::OperationRecord> records_ GUARDED_BY(mutex_);
   std::multimap<SeqId, Read> reads_ GUARDED_BY(mutex_);
+  std::multimap<std::string, SeqId> given_up_ GUARDED_BY(mutex_);
   std::vector<std::string> errors_ GUARDED_BY(mutex_);
   SeqId acknowledged_ GUARDED_BY(mutex_);
 };

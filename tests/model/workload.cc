@@ -13,6 +13,8 @@ namespace {
 
 constexpr uint64_t kIds = 40;
 constexpr uint64_t kMaxRecords = 6;
+// Of one workload.
+constexpr int kMaxRefused = 12;
 
 void IncludeAll(v1::Include* include) {
   include->set_vector(true);
@@ -109,10 +111,11 @@ std::vector<v1::OperationRecord> RecordGenerator::Records(v1::Operation operatio
 }
 
 Workload::Workload(std::string name, client::Frontend frontend, client::Log log,
-                   std::vector<Target*> targets, uint64_t seed)
+                   client::Compaction compaction, std::vector<Target*> targets, uint64_t seed)
     : name_(std::move(name)),
       frontend_(std::move(frontend)),
       log_(std::move(log)),
+      compaction_(std::move(compaction)),
       targets_(std::move(targets)),
       generator_(seed, targets_.front()->schema.dimension()) {}
 
@@ -124,6 +127,7 @@ std::string Workload::Label(const google::protobuf::Message& request) const {
 absl::Status Workload::Step() {
   ++steps_;
   Target& target = *targets_[generator_.Below(targets_.size())];
+  if (IsEmbeddedElsewhere(target.schema) && generator_.OneIn(20)) return SettleMissing(target);
   switch (generator_.Below(10)) {
     case 0:
     case 1:
@@ -154,6 +158,7 @@ absl::Status Workload::Write(Target& target) {
 
 absl::Status Workload::WriteThroughFrontend(Target& target, v1::Operation operation) {
   std::vector<v1::OperationRecord> records = generator_.Records(operation);
+  MakeRefused(target, &records);
   v1::WriteRequest write;
   v1::DeleteRequest deletion;
   write.mutable_collection()->set_id(target.id.ToString());
@@ -180,6 +185,7 @@ absl::Status Workload::WriteThroughFrontend(Target& target, v1::Operation operat
 // Operations of all kinds in one append, which only the log takes.
 absl::Status Workload::Push(Target& target) {
   std::vector<v1::OperationRecord> records = generator_.Records(v1::OPERATION_UNSPECIFIED);
+  MakeRefused(target, &records);
   v1::PushLogsRequest request;
   request.set_collection_id(target.id.ToString());
   request.mutable_records()->Assign(records.begin(), records.end());
@@ -192,16 +198,19 @@ absl::Status Workload::Push(Target& target) {
 Workload::Promise Workload::RandomLevel(const Target& target) {
   Promise promise;
   const SeqId acknowledged = target.timeline.acknowledged();
+  // An embedder that is away, or has refused a text, keeps vectors owed at any level.
+  const bool elsewhere = IsEmbeddedElsewhere(target.schema);
   switch (generator_.Below(8)) {
     case 0:
       promise.level.set_kind(v1::ReadLevel::KIND_APPLIED);
       // All of it is in segments.
-      promise.embedded = SeqId(UINT64_MAX);
+      promise.embedded = SeqId(elsewhere ? 0 : UINT64_MAX);
       break;
     case 1:
       promise.level.set_kind(v1::ReadLevel::KIND_AT_LEAST);
       promise.level.set_seq_id(acknowledged.value);
-      promise.reflects = promise.embedded = acknowledged;
+      promise.reflects = acknowledged;
+      promise.embedded = elsewhere ? SeqId(0) : acknowledged;
       break;
     default:
       promise.reflects = acknowledged;
@@ -297,7 +306,7 @@ absl::Status Workload::Query(Target& target) {
   IncludeAll(request.mutable_include());
   request.set_limit(
       static_cast<uint32_t>(1 + generator_.Below(generator_.OneIn(4) ? 2 * kIds : 10)));
-  if (target.schema.embedder().kind().empty() || generator_.OneIn(2)) {
+  if (target.schema.embedder().kind() != "hashing" || generator_.OneIn(2)) {
     *request.mutable_vector() = generator_.Vector();
   } else {
     // Of words, or of none.
@@ -311,6 +320,55 @@ absl::Status Workload::Query(Target& target) {
         return model.CheckQuery(request, response, embedded);
       });
   return CheckAsOf(promise, response->as_of_seq_id());
+}
+
+absl::Status Workload::SettleMissing(Target& target) {
+  v1::ListMissingVectorsRequest list;
+  list.set_collection_id(target.id.ToString());
+  list.set_limit(20);
+  const auto listed = compaction_.ListMissingVectors(list);
+  if (!listed.ok()) return Annotate(listed.status(), Label(list));
+  v1::RetryMissingVectorsRequest retry;
+  v1::DropMissingVectorsRequest drop;
+  retry.set_collection_id(list.collection_id());
+  drop.set_collection_id(list.collection_id());
+  for (const v1::MissingVector& missing : listed->missing()) {
+    ++(missing.reason() == v1::MISSING_REASON_OWED ? target.found_owed : target.found_refused);
+    if (generator_.OneIn(2)) {
+      retry.add_ids(missing.id());
+    } else if (generator_.OneIn(8)) {
+      drop.add_ids(missing.id());
+    }
+  }
+  if (!retry.ids().empty()) {
+    SLUICE_RETURN_IF_ERROR(Annotate(compaction_.RetryMissingVectors(retry), Label(retry)));
+  }
+  if (drop.ids().empty()) return absl::OkStatus();
+  SLUICE_RETURN_IF_ERROR(Annotate(compaction_.DropMissingVectors(drop), Label(drop)));
+  // What was listed under these ids was applied by then.
+  SLUICE_ASSIGN_OR_RETURN(const v1::DescribeLogResponse log, log_.Describe(target.id));
+  for (const std::string& id : drop.ids()) {
+    target.timeline.GaveUp(id, SeqId(log.applied_seq_id()));
+  }
+  return absl::OkStatus();
+}
+
+void Workload::MakeRefused(const Target& target, std::vector<v1::OperationRecord>* records) {
+  if (!IsEmbeddedElsewhere(target.schema)) return;
+  for (v1::OperationRecord& record : *records) {
+    if (!record.has_document() || record.has_vector()) continue;
+    // Empty ones are refused, too.
+    if (record.document().empty()) record.set_document("opal");
+    if (refused_ == kMaxRefused || !generator_.OneIn(15)) continue;
+    ++refused_;
+    constexpr std::array kMarks = {kRefusedMark, kRefusedInSpellsMark};
+    const uint64_t which = generator_.Below(kMarks.size() + 1);
+    if (which < kMarks.size()) {
+      record.mutable_document()->append(kMarks[which]);
+    } else {
+      record.set_document("");
+    }
+  }
 }
 
 }  // namespace sluice::model

@@ -3,6 +3,7 @@
 // meanwhile). Used by one thread.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <random>
@@ -46,13 +47,16 @@ struct Target {
   CollectionId id;
   v1::CollectionSchema schema;
   Timeline timeline;
+  // Rows without their vector that workloads found listed.
+  std::atomic<uint64_t> found_owed = 0;
+  std::atomic<uint64_t> found_refused = 0;
 };
 
 class Workload {
  public:
   // `targets` must outlive this. `name` tells this workload's operations in messages.
   Workload(std::string name, client::Frontend frontend, client::Log log,
-           std::vector<Target*> targets, uint64_t seed);
+           client::Compaction compaction, std::vector<Target*> targets, uint64_t seed);
 
   // One random operation. An error is that of a call that failed although it was tried again, or of
   // an answer that is wrong as such; answers that contradict the writes come out when the histories
@@ -67,6 +71,11 @@ class Workload {
   absl::Status Scan(Target& target);
   absl::Status Count(Target& target);
   absl::Status Query(Target& target);
+  // Some that are listed are retried, or dropped.
+  absl::Status SettleMissing(Target& target);
+  // Some texts become such as an embedder elsewhere refuses; a few in all, since many would be a
+  // failure of the collection.
+  void MakeRefused(const Target& target, std::vector<v1::OperationRecord>* records);
 
   // A random level; what it promises of a read that begins now.
   struct Promise {
@@ -83,9 +92,11 @@ class Workload {
   const std::string name_;
   client::Frontend frontend_;
   client::Log log_;
+  client::Compaction compaction_;
   const std::vector<Target*> targets_;
   RecordGenerator generator_;
   uint64_t steps_ = 0;
+  int refused_ = 0;
 };
 
 }  // namespace sluice::model

@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <fstream>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -11,8 +12,9 @@
 namespace sluice::testing {
 
 absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
-    Size size, std::map<std::string, std::string> settings) {
-  auto cluster = std::unique_ptr<Cluster>(new Cluster(size));
+    Size size, std::map<std::string, std::string> settings,
+    const std::map<std::string, std::string>& configurations, const std::filesystem::path& parent) {
+  auto cluster = std::unique_ptr<Cluster>(new Cluster(size, parent));
   settings["SLUICE_SERVER_GRPC_ADDRESS"] = "127.0.0.1:0";
   settings["SLUICE_SERVER_HTTP_ADDRESS"] = "127.0.0.1:0";
   const auto start = [&](const std::string& kind, std::map<std::string, std::string> own) {
@@ -20,15 +22,23 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
     for (const auto& [name, value] : settings) {
       if (name.starts_with(prefix) || name.starts_with("SLUICE_SERVER_")) own[name] = value;
     }
-    return cluster->Add("sluice-" + kind, std::move(own));
+    std::vector<std::string> arguments;
+    if (const auto it = configurations.find(kind); it != configurations.end()) {
+      const auto file = cluster->data_.path() / (kind + ".yaml");
+      std::ofstream(file) << it->second;
+      arguments = {"--config", file};
+    }
+    return cluster->Add("sluice-" + kind, std::move(own), std::move(arguments));
   };
   const std::string data = cluster->data_.path() / "log";
   const std::string objects = cluster->data_.path() / "objects";
   SLUICE_RETURN_IF_ERROR(start("log", {{"SLUICE_LOG_DATA", data}}));
   const std::string log = cluster->address(cluster->log());
   for (size_t i = 0; i < size.compactors; ++i) {
+    const std::string vectors = cluster->data_.path() / absl::StrCat("vectors-", i);
     SLUICE_RETURN_IF_ERROR(start("compactor", {{"SLUICE_COMPACTOR_LOG_ADDRESS", log},
-                                               {"SLUICE_COMPACTOR_OBJECTS", objects}}));
+                                               {"SLUICE_COMPACTOR_OBJECTS", objects},
+                                               {"SLUICE_COMPACTOR_VECTOR_CACHE", vectors}}));
   }
   for (size_t i = 0; i < size.frontends; ++i) {
     SLUICE_RETURN_IF_ERROR(start(
@@ -38,8 +48,10 @@ absl::StatusOr<std::unique_ptr<Cluster>> Cluster::Start(
 }
 
 absl::Status Cluster::Add(const std::string& program,
-                          std::map<std::string, std::string> environment) {
+                          std::map<std::string, std::string> environment,
+                          std::vector<std::string> arguments) {
   Member member;
+  member.options.arguments = std::move(arguments);
   member.options.program = BinaryPath(program);
   member.options.environment = std::move(environment);
   SLUICE_ASSIGN_OR_RETURN(member.process, Process::Start(member.options));
@@ -61,6 +73,12 @@ absl::Status Cluster::Restart(size_t process, int signal) {
   member.process.reset();
   SLUICE_ASSIGN_OR_RETURN(member.process, Process::Start(member.options));
   return absl::OkStatus();
+}
+
+void Cluster::Configure(size_t process, const std::string& yaml) {
+  const std::filesystem::path file = data_.path() / absl::StrCat("config-", process, ".yaml");
+  std::ofstream(file) << yaml;
+  processes_[process].options.arguments = {"--config", file};
 }
 
 std::string Cluster::ErrorOutput() const {

@@ -24,9 +24,13 @@ class Cluster {
   };
 
   // `settings`: as variables; SLUICE_LOG_..., SLUICE_COMPACTOR_..., SLUICE_FRONTEND_... go to the
-  // processes of that kind, SLUICE_SERVER_... to all.
+  // processes of that kind, SLUICE_SERVER_... to all. `configurations`: for what is no variable, by
+  // kind (log, compactor, frontend) the text of a configuration file. The data folder is made in
+  // `parent`.
   static absl::StatusOr<std::unique_ptr<Cluster>> Start(
-      Size size, std::map<std::string, std::string> settings);
+      Size size, std::map<std::string, std::string> settings,
+      const std::map<std::string, std::string>& configurations = {},
+      const std::filesystem::path& parent = std::filesystem::temp_directory_path());
 
   // Processes by number: the log, then the compactors, then the frontends.
   size_t log() const { return 0; }
@@ -34,6 +38,10 @@ class Cluster {
   size_t frontend(size_t i) const { return 1 + size_.compactors + i; }
   size_t processes() const { return processes_.size(); }
   const std::string& address(size_t process) const { return processes_[process].address; }
+  // Of /metrics; another one after each start.
+  const std::string& http_address(size_t process) const {
+    return processes_[process].process->http_address();
+  }
   std::string name(size_t process) const {
     return processes_[process].options.program.filename().string() + "@" + address(process);
   }
@@ -49,6 +57,8 @@ class Cluster {
   void Set(size_t process, const std::string& variable, const std::string& value) {
     processes_[process].options.environment[variable] = value;
   }
+  // What the process reads as its configuration file, from its next start on.
+  void Configure(size_t process, const std::string& yaml);
   // The folder of objects.
   std::filesystem::path objects() const { return data_.path() / "objects"; }
   // What the processes wrote to standard error since they were started last: the ends of it, for
@@ -64,8 +74,9 @@ class Cluster {
     std::string address;
   };
 
-  explicit Cluster(Size size) : size_(size) {}
-  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment);
+  Cluster(Size size, const std::filesystem::path& parent) : size_(size), data_(parent) {}
+  absl::Status Add(const std::string& program, std::map<std::string, std::string> environment,
+                   std::vector<std::string> arguments);
   static absl::Status StopMember(Member& member);
 
   const Size size_;

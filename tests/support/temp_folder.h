@@ -1,5 +1,5 @@
-// A new folder under the system's temporary folder, removed with everything in it at the end of the
-// scope.
+// A new folder under the system's temporary folder, or another, removed with everything in it at
+// the end of the scope.
 #pragma once
 
 #include <filesystem>
@@ -12,9 +12,8 @@ namespace sluice::testing {
 
 class TempFolder {
  public:
-  TempFolder()
-      : path_(std::filesystem::temp_directory_path() /
-              ("sluice-test-" + Uuid::Random().ToString())) {
+  explicit TempFolder(const std::filesystem::path& parent = std::filesystem::temp_directory_path())
+      : path_(parent / ("sluice-test-" + Uuid::Random().ToString())) {
     std::filesystem::create_directories(path_);
   }
   ~TempFolder() {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 #include "absl/status/statusor.h"
@@ -24,6 +25,8 @@ struct BenchOptions {
   // the goals are for 1.
   double size = 1;
   std::chrono::seconds soak{600};
+  // One part of compact (compact.cc); empty: all of them.
+  std::string part;
 
   // `full` times the size, at least 1.
   size_t Sized(size_t full) const {
@@ -41,6 +44,7 @@ inline void Progress(std::string_view group, std::string_view what) {
 }
 
 // The groups; README.md says what each measures.
+absl::StatusOr<Figures> BenchPush(const BenchOptions& options);
 absl::StatusOr<Figures> BenchCatchup(const BenchOptions& options);
 absl::StatusOr<Figures> BenchDelivery(const BenchOptions& options);
 absl::StatusOr<Figures> BenchMany(const BenchOptions& options);
@@ -48,5 +52,6 @@ absl::StatusOr<Figures> BenchStorm(const BenchOptions& options);
 absl::StatusOr<Figures> BenchCold(const BenchOptions& options);
 absl::StatusOr<Figures> BenchReplay(const BenchOptions& options);
 absl::StatusOr<Figures> BenchSoak(const BenchOptions& options);
+absl::StatusOr<Figures> BenchCompact(const BenchOptions& options);
 
 }  // namespace sluice::bench

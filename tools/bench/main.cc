@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -15,8 +16,7 @@
 #include "nlohmann/json.hpp"
 #include "tools/bench/ceilings.h"
 #include "tools/bench/group.h"
-#include "tools/bench/push.h"
-#include "tools/bench/rocks_loop.h"
+#include "tools/bench/query_echo.h"
 #include "tools/bench/stream_ceiling.h"
 
 namespace {
@@ -24,39 +24,19 @@ namespace {
 using sluice::bench::BenchOptions;
 using sluice::bench::Figures;
 
-// About one push of 100 records.
-constexpr size_t kRocksValueBytes = 160 << 10;
-
-absl::StatusOr<Figures> BenchPush(const BenchOptions& options) {
-  SLUICE_ASSIGN_OR_RETURN(Figures figures,
-                          sluice::bench::BenchPush({.folder = options.folder,
-                                                    .rounds = options.rounds,
-                                                    .warm_up = options.warm_up,
-                                                    .measured = options.measured}));
-  sluice::bench::Progress("push", "a bare RocksDB loop, for information");
-  SLUICE_ASSIGN_OR_RETURN(
-      const Figures rocks,
-      sluice::bench::BestRocksBatches(options.folder, kRocksValueBytes, options.measured / 8));
-  figures["raw"] = {{"rounds", std::move(figures["raw"])}, {"rocksdb", rocks}};
-  return figures;
-}
-
 struct Group {
   const char* name;
   absl::StatusOr<Figures> (*run)(const BenchOptions&);
 };
 constexpr Group kGroups[] = {
-    {"push", BenchPush},
-    {"catchup", sluice::bench::BenchCatchup},
-    {"delivery", sluice::bench::BenchDelivery},
-    {"many", sluice::bench::BenchMany},
-    {"storm", sluice::bench::BenchStorm},
-    {"cold", sluice::bench::BenchCold},
-    {"replay", sluice::bench::BenchReplay},
-    {"soak", sluice::bench::BenchSoak},
+    {"push", sluice::bench::BenchPush},         {"catchup", sluice::bench::BenchCatchup},
+    {"delivery", sluice::bench::BenchDelivery}, {"many", sluice::bench::BenchMany},
+    {"storm", sluice::bench::BenchStorm},       {"cold", sluice::bench::BenchCold},
+    {"replay", sluice::bench::BenchReplay},     {"soak", sluice::bench::BenchSoak},
+    {"compact", sluice::bench::BenchCompact},
 };
-// It takes minutes: only where it is asked for.
-constexpr std::string_view kNotInAll = "soak";
+// They take many minutes: only where they are asked for.
+constexpr std::string_view kNotInAll[] = {"soak", "compact"};
 
 struct Goal {
   const char* key;
@@ -90,7 +70,35 @@ constexpr Goal kGoals[] = {
     {"replay_s", "kill -9 at full rate to the first push answered", kAtMost, 3},
     {"soak_longest_stall_ms", "half the top rate: the slowest push", kAtMost, 500},
     {"soak_disk_over_kept", "disk taken over what is kept, at worst", kAtMost, 2},
+    {"compact_over_hnswlib", "100,000 documents, log to segments: time over a bare hnswlib build",
+     kAtMost, 1.15},
+    {"embedder_busy", "100,000 texts, simulated GPU: share of the time that it is busy", kAtLeast,
+     0.95},
+    {"many_small_over_one", "1,000 collections of 100 texts: embedded texts/s over one's", kAtLeast,
+     0.9},
+    {"store_write_amplification",
+     "a million records, 1,000 a compaction: bytes put into the store over bytes ingested", kAtMost,
+     6},
+    {"freshness_p99_s", "500 records/s, 50 collections: acknowledgement to segment", kAtMost, 12},
+    {"objects_put_per_1000_records", "the same: objects put into the store", kAtMost, 20},
+    {"query_over_hnswlib",
+     "100,000 documents, often replaced: a query's p50 over hnswlib's and an echo's", kAtMost, 2},
+    {"query_backlog_over_clean", "the same over 10,000 records that are in no segment", kAtMost,
+     1.5},
 };
+
+// What a record costs as a collection grows.
+void PrintGrowth(const Figures& compact) {
+  if (!compact.contains("growth")) return;
+  std::printf("%-10s %28s %28s\n", "records", "bytes put / record",
+              "vectors put into graphs / record");
+  for (const Figures& size : compact["growth"]) {
+    std::printf("%-10llu %28.0f %28.2f\n",
+                static_cast<unsigned long long>(size["records"].get<uint64_t>()),
+                size["stored_bytes_per_record"].get<double>(),
+                size["graph_insertions_per_record"].get<double>());
+  }
+}
 
 void PrintTable(const Figures& results) {
   std::printf("%-28s %10s  %-8s %-4s  %s\n", "key", "measured", "goal", "met", "work");
@@ -101,6 +109,7 @@ void PrintTable(const Figures& results) {
                 goal.at_least ? ">=" : "<=", goal.value, goal.Met(measured) ? "yes" : "no",
                 goal.work);
   }
+  if (results["raw"].contains("compact")) PrintGrowth(results["raw"]["compact"]);
   if (!results["raw"].contains("push")) return;
   const Figures& rocks = results["raw"]["push"]["rocksdb"];
   std::printf(
@@ -114,7 +123,8 @@ void PrintTable(const Figures& results) {
 absl::StatusOr<Figures> Run(const std::string& chosen, const BenchOptions& options) {
   Figures results;
   for (const Group& group : kGroups) {
-    if (chosen != group.name && (chosen != "all" || group.name == kNotInAll)) continue;
+    const bool is_in_all = std::ranges::count(kNotInAll, group.name) == 0;
+    if (chosen != group.name && (chosen != "all" || !is_in_all)) continue;
     absl::StatusOr<Figures> figures = group.run(options);
     std::error_code ignored;
     std::filesystem::remove_all(options.folder, ignored);
@@ -141,7 +151,8 @@ int main(int argc, char** argv) {
       std::filesystem::temp_directory_path() / ("sluice-bench-" + std::to_string(getpid()));
   bool serve_echo = false;
   std::vector<std::string> serve_stream;
-  app.add_option("group", group, "what to measure; all is everything but soak")
+  std::string serve_query_echo;
+  app.add_option("group", group, "what to measure; all is everything but soak and compact")
       ->check(CLI::IsMember(names))
       ->capture_default_str();
   app.add_option("--json", json_path, "also write the ratios and the raw figures to this file");
@@ -151,26 +162,32 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 100))
       ->capture_default_str();
   app.add_option("--size", options.size,
-                 "share of the full size of catchup, many, cold and soak; goals are for 1")
+                 "share of the full size of catchup, many, cold, soak and compact; goals are for 1")
       ->check(CLI::Range(0.0001, 1.0))
       ->capture_default_str();
   int soak_seconds = static_cast<int>(options.soak.count());
   app.add_option("--soak-seconds", soak_seconds, "how long soak goes on")
       ->check(CLI::Range(5, 1'000'000))
       ->capture_default_str();
+  app.add_option("--part", options.part, "one part of compact")
+      ->check(CLI::IsMember({"build", "embed", "growth", "fresh", "query"}));
   app.add_flag("--serve-echo", serve_echo, "be the echo server (used by the bench itself)")
       ->group("");
   app.add_option("--serve-stream", serve_stream,
                  "be the server of a stream from memory (used by the bench itself)")
       ->expected(2)
       ->group("");
+  app.add_option("--serve-query-echo", serve_query_echo,
+                 "be the server of an answer to queries (used by the bench itself)")
+      ->group("");
   CLI11_PARSE(app, argc, argv);
-  if (serve_echo || !serve_stream.empty()) {
+  if (serve_echo || !serve_stream.empty() || !serve_query_echo.empty()) {
     // Ends with the bench, however that ends.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
   }
   if (serve_echo) return sluice::bench::ServeEcho();
   if (!serve_stream.empty()) return sluice::bench::ServeStream(serve_stream[0], serve_stream[1]);
+  if (!serve_query_echo.empty()) return sluice::bench::ServeQueryEcho(serve_query_echo);
   options.soak = std::chrono::seconds(soak_seconds);
 
   const absl::StatusOr<Figures> results = Run(group, options);

@@ -1,13 +1,20 @@
 #include "tools/bench/pushes.h"
 
+#include <chrono>
 #include <latch>
 #include <utility>
 
 #include "common/base/clock.h"
 #include "common/base/ids.h"
+#include "common/errors/errors.h"
 #include "tools/bench/payload.h"
 
 namespace sluice::bench {
+namespace {
+
+constexpr std::chrono::milliseconds kRetryUnlessTold{10};
+
+}  // namespace
 
 Pushes::Pushes(const std::shared_ptr<grpc::Channel>& channel, std::vector<std::string> collections,
                size_t slots, size_t records)
@@ -20,18 +27,33 @@ Pushes::Pushes(const std::shared_ptr<grpc::Channel>& channel, std::vector<std::s
 
 void Pushes::Start(size_t slot, std::function<void(bool ok)> done) {
   Call& call = calls_[slot];
-  call.context = std::make_unique<grpc::ClientContext>();
   call.request.set_collection_id(
       collections_[next_.fetch_add(1, std::memory_order_relaxed) % collections_.size()]);
   call.request.set_request_id(Uuid::TimeOrdered(NowMicros() / 1000).ToString());
-  stub_->async()->PushLogs(call.context.get(), &call.request, &call.response,
-                           [this, done = std::move(done)](const grpc::Status& status) {
-                             if (!status.ok()) {
-                               const std::lock_guard lock(mutex_);
-                               last_error_ = status.error_message();
-                             }
-                             done(status.ok());
-                           });
+  Send(call, std::move(done));
+}
+
+void Pushes::Send(Call& call, Done done) {
+  call.context = std::make_unique<grpc::ClientContext>();
+  stub_->async()->PushLogs(
+      call.context.get(), &call.request, &call.response,
+      [this, &call, done = std::move(done)](const grpc::Status& status) mutable {
+        if (status.ok()) return done(true);
+        const absl::Status error = FromGrpc(status, *call.context);
+        if (ReasonOf(error) == Reason::OVERLOADED) {
+          ++overloaded_;
+          call.again = std::make_unique<grpc::Alarm>();
+          call.again->Set(
+              std::chrono::system_clock::now() + RetryAfter(error).value_or(kRetryUnlessTold),
+              [this, &call, done = std::move(done)](bool) mutable { Send(call, std::move(done)); });
+          return;
+        }
+        {
+          const std::lock_guard lock(mutex_);
+          last_error_ = std::string(error.message());
+        }
+        done(false);
+      });
 }
 
 absl::Status Pushes::Push(size_t count) {

@@ -1,7 +1,9 @@
 // Pushes of prepared records to the collections of one server, round robin, for the loads of load.h
-// and open_loop.h. Start may be called from any thread, for one slot by one at a time.
+// and open_loop.h. A push that is OVERLOADED is made again after the delay that came with it, which
+// is part of its time. Start may be called from any thread, for one slot by one at a time.
 #pragma once
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/channel.h>
 
 #include <atomic>
@@ -34,19 +36,26 @@ class Pushes {
   // Of one push, as encoded.
   size_t push_bytes() const { return push_bytes_; }
   std::string last_error() const;
+  // Refusals after which a push was made again.
+  size_t overloaded() const { return overloaded_; }
 
  private:
+  using Done = std::function<void(bool ok)>;
   struct Call {
     v1::PushLogsRequest request;
     v1::PushLogsResponse response;
     std::unique_ptr<grpc::ClientContext> context;
+    std::unique_ptr<grpc::Alarm> again;
   };
+
+  void Send(Call& call, Done done);
 
   const std::unique_ptr<v1::LogService::Stub> stub_;
   const std::vector<std::string> collections_;
   std::vector<Call> calls_;
   size_t push_bytes_ = 0;
   std::atomic<size_t> next_ = 0;
+  std::atomic<size_t> overloaded_ = 0;
   mutable std::mutex mutex_;
   std::string last_error_;
 };

@@ -37,8 +37,9 @@ struct SluiceSettings {
                  "Where segments are stored: a folder, or s3://BUCKET/PREFIX; empty means a folder "
                  "in `data`");
     store.Declare(settings);
-    for (const char* decided_here : {"log.data", "compactor.log_address", "compactor.objects",
-                                     "frontend.log_address", "frontend.objects"}) {
+    for (const char* decided_here :
+         {"log.data", "compactor.log_address", "compactor.objects", "compactor.vector_cache",
+          "frontend.log_address", "frontend.objects"}) {
       settings.Remove(decided_here);
     }
   }
@@ -47,6 +48,7 @@ struct SluiceSettings {
     log.data = data + "/log";
     compactor.objects = objects.empty() ? data + "/objects" : objects;
     frontend.objects = compactor.objects;
+    compactor.vector_cache = data + "/vectors";
     compactor.store = store;
     frontend.store = store;
   }
