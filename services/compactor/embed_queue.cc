@@ -19,6 +19,8 @@ constexpr int kFailuresAnEndpoint = 3;
 // not full waits for more texts; but not for calls that may be hanging.
 constexpr size_t kCallsThatKeepBusy = 2;
 constexpr milliseconds kMayHangAfter = 1s;
+// Nor for ever, while others fill theirs.
+constexpr int kMostPassedOver = 8;
 
 // `first`, doubled for each time before, up to `most`; of that a random half.
 milliseconds Backoff(milliseconds first, milliseconds most, int times, double share) {
@@ -73,12 +75,13 @@ std::optional<EmbedQueue::Send> EmbedQueue::Next(Time now, const embed::Limits& 
   if (doubt_) return BeginWitness(now);
   if (calls_.size() >= limit_.limit(limits.max_in_flight)) return std::nullopt;
   if (std::optional<Retry> retry = TakeRetry(now)) return Begin(*std::move(retry), now);
-  const LaneName* const name = OldestLane();
+  const bool may_wait = IsKeptBusy(now) && passed_over_ < kMostPassedOver;
+  const LaneName* const name = OldestLane([&](const TextPool& pool) {
+    return !may_wait || pool.size() >= limits.max_texts || pool.tokens() >= limits.max_tokens;
+  });
   if (name == nullptr) return std::nullopt;
+  passed_over_ = name == OldestLane() ? 0 : passed_over_ + 1;
   const auto lane = lanes_.find(*name);
-  const TextPool& pool = lane->second;
-  const bool is_full = pool.size() >= limits.max_texts || pool.tokens() >= limits.max_tokens;
-  if (!is_full && IsKeptBusy(now)) return std::nullopt;
   Retry batch{.lane = *name};
   batch.texts = lane->second.Take(limits.max_texts, limits.max_tokens);
   if (lane->second.empty()) lanes_.erase(lane);
@@ -130,11 +133,16 @@ bool EmbedQueue::IsFailing(const Retry& retry) const {
          success_at_ && *success_at_ >= retry.since;
 }
 
-const EmbedQueue::LaneName* EmbedQueue::OldestLane() const {
-  const auto oldest = std::min_element(
-      lanes_.begin(), lanes_.end(),
-      [](const auto& a, const auto& b) { return a.second.oldest() < b.second.oldest(); });
-  return oldest == lanes_.end() ? nullptr : &oldest->first;
+const EmbedQueue::LaneName* EmbedQueue::OldestLane(
+    absl::FunctionRef<bool(const TextPool&)> may_go) const {
+  const LaneName* oldest = nullptr;
+  uint64_t order = 0;
+  for (const auto& [name, pool] : lanes_) {
+    if (!may_go(pool) || (oldest != nullptr && pool.oldest() > order)) continue;
+    oldest = &name;
+    order = pool.oldest();
+  }
+  return oldest;
 }
 
 std::optional<EmbedQueue::LaneName> EmbedQueue::AnyLane() const {

@@ -28,6 +28,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "common/embed/embed_client.h"
 #include "common/embed/embedder.h"
@@ -137,7 +138,10 @@ class EmbedQueue {
   std::optional<Send> Begin(Retry batch, Time now);
   std::optional<Send> BeginWitness(Time now);
   std::optional<Retry> TakeRetry(Time now);
-  const LaneName* OldestLane() const;
+  // Of those whose texts may go now, the one with the text that has waited longest.
+  const LaneName* OldestLane(absl::FunctionRef<bool(const TextPool&)> may_go = [](const TextPool&) {
+    return true;
+  }) const;
   std::optional<LaneName> AnyLane() const;
   bool HasWork() const;
 
@@ -164,6 +168,8 @@ class EmbedQueue {
   uint64_t next_call_ = 1;
   std::map<Ticket, Open> open_;
   std::map<LaneName, TextPool> lanes_;
+  // Full batches of other lanes that went before the text that has waited longest.
+  int passed_over_ = 0;
   std::deque<Retry> retries_;
   std::map<uint64_t, Running> calls_;
   std::vector<Finished> finished_;

@@ -208,6 +208,25 @@ TEST_F(EmbedQueueTest, ABatchThatIsNotFullWaitsForMoreTextsWhileTwoCallsAreUnder
   EXPECT_TRUE(queue_.Next(now_, limits_));
 }
 
+TEST_F(EmbedQueueTest, FullBatchesGoBeforeOneThatIsNotButNotForEver) {
+  Add(Texts("a", 8));
+  Add(Texts("b", 8));
+  ASSERT_TRUE(queue_.Next(now_, limits_));
+  ASSERT_TRUE(queue_.Next(now_, limits_));
+  Add(Texts("c", 3), "another model");
+  size_t passed = 0;
+  for (; passed < 100; ++passed) {
+    Add(Texts("d", 8));
+    const auto sent = queue_.Next(now_, limits_);
+    ASSERT_TRUE(sent);
+    queue_.Answered(sent->number, Embed(sent->call), now_, 0.5, limits_);
+    if (sent->call.model == "another model") break;
+    EXPECT_EQ(sent->call.texts.size(), 8u);
+  }
+  EXPECT_GT(passed, 0u);
+  EXPECT_LT(passed, 100u);
+}
+
 TEST_F(EmbedQueueTest, ModelsAreNotMixed) {
   const Ticket a = Add(Texts("a", 3), "one");
   const Ticket b = Add(Texts("b", 3), "two");
