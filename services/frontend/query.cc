@@ -70,16 +70,6 @@ bool Nearer(const Candidate& a, const Candidate& b) {
   return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
 }
 
-// So many codes are asked for before they are looked at.
-constexpr size_t kAhead = 8;
-
-void Prefetch(const CodedVector& coded) {
-  constexpr uint32_t kCacheLine = 64;
-  for (uint32_t i = 0; i < std::min(coded.dimension, 16 * kCacheLine); i += kCacheLine) {
-    __builtin_prefetch(coded.components + i);
-  }
-}
-
 // The `k` nearest, and all that are as near as the last of them, in no order.
 std::vector<Candidate> InTail(const View& view, std::span<const float> query, size_t k) {
   const DistanceTo distance_to(view.metric(), query);
@@ -88,11 +78,7 @@ std::vector<Candidate> InTail(const View& view, std::span<const float> query, si
   // The k least distances so far.
   std::priority_queue<float> nearest;
   std::vector<float> given(query.size());
-  const std::vector<TailEffect::Ranked>& all = view.effect().ranked;
-  for (size_t i = 0; i < all.size(); ++i) {
-    const TailEffect::Ranked& ranked = all[i];
-    // Codes lie in the order in which they came.
-    Prefetch(all[std::min(i + kAhead, all.size() - 1)].coded);
+  for (const TailEffect::Ranked& ranked : view.effect().ranked) {
     std::span<const float> vector = given;
     const bool is_full = nearest.size() == k;
     if (ranked.given) {

@@ -7,7 +7,7 @@
 namespace sluice::frontend {
 namespace {
 
-// What a record costs beyond its encoded bytes and the code of its vector: the message's objects
+// What a record costs beyond its encoded bytes and the codes of its vector: the message's objects
 // and the entry.
 constexpr uint64_t kBytesBesides = 340;
 
@@ -127,7 +127,10 @@ uint64_t Tail::BytesOf(const v1::ReadViewResponse& message) {
   uint64_t bytes = message.ByteSizeLong();
   for (const v1::Append& append : message.appends()) {
     bytes += kBytesBesides * append.records_size();
-    for (const v1::OperationRecord& record : append.records()) bytes += record.vector().dimension();
+    // A code, and the copy that queries read.
+    for (const v1::OperationRecord& record : append.records()) {
+      bytes += 2 * uint64_t{record.vector().dimension()};
+    }
   }
   return bytes;
 }

@@ -50,6 +50,17 @@ struct RankedFold {
   }
 };
 
+void PutInARow(TailEffect& effect) {
+  size_t bytes = 0;
+  for (const TailEffect::Ranked& ranked : effect.ranked) bytes += ranked.coded.dimension;
+  effect.components.resize(bytes);
+  int8_t* out = effect.components.data();
+  for (TailEffect::Ranked& ranked : effect.ranked) {
+    const int8_t* const components = std::exchange(ranked.coded.components, out);
+    out = std::copy_n(components, ranked.coded.dimension, out);
+  }
+}
+
 TailEffect EffectOfTail(const Tail& tail, const SegmentSet& segments) {
   TailEffect effect;
   for (Tail::Cursor cursor(tail); !cursor.done(); cursor.Next()) {
@@ -70,6 +81,7 @@ TailEffect EffectOfTail(const Tail& tail, const SegmentSet& segments) {
       effect.ranked.push_back({.id = cursor.id(), .place = *place});
     }
   }
+  PutInARow(effect);
   return effect;
 }
 

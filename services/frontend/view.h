@@ -37,6 +37,8 @@ struct TailEffect {
   // Rows of segments whose ids the tail speaks of: (segment, row).
   absl::flat_hash_set<std::pair<uint32_t, uint32_t>> hidden;
   std::vector<Ranked> ranked;
+  // Of their codes, one after the other, so that a query reads on and on.
+  std::vector<int8_t> components;
 };
 
 class View {
