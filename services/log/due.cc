@@ -8,6 +8,9 @@ namespace sluice::log {
 namespace {
 
 constexpr int64_t kEraseDeadAfterQuarters = 2;
+// About a commit's worth.
+constexpr uint64_t kFarBehindBytes = 16 << 20;
+constexpr size_t kManySegments = 12;
 
 // `due` was in force before; what could run at `now` keeps its place.
 int64_t AtOnce(int64_t due_us, int64_t now_us) {
@@ -49,11 +52,15 @@ int64_t CompactionDue(const pb::LogState& log, int64_t now_us) {
   return NotBefore(wanted_us, log.retry_after_us(), log.compaction_lease(), now_us);
 }
 
+bool MergesWait(const pb::LogState& log, size_t segments) {
+  return UnappliedBytes(log) > kFarBehindBytes && segments <= kManySegments;
+}
+
 int64_t MergeDue(const pb::LogState& log, std::span<const v1::SegmentInfo> segments, bool wanted,
                  int64_t now_us) {
   if (log.deleted()) return 0;
   int64_t due_us = INT64_MAX;
-  if (wanted) due_us = AtOnce(log.merge_due_us(), now_us);
+  if (wanted && !MergesWait(log, segments.size())) due_us = AtOnce(log.merge_due_us(), now_us);
   if (const int64_t quarter_us = EraseQuarterUs(log)) {
     for (const v1::SegmentInfo& segment : segments) {
       if (segment.dead_rows() == 0) continue;

@@ -25,6 +25,10 @@ int64_t CompactionWanted(const pb::LogState& log, int64_t now_us);
 // already keeps its place in the queue.
 int64_t CompactionDue(const pb::LogState& log, int64_t now_us);
 
+// While a log is far behind, what would be merged is soon merged again with what comes: merges
+// wait, unless there are many segments by now.
+bool MergesWait(const pb::LogState& log, size_t segments);
+
 // At once if some neighbours are worth merging (`wanted`), else when something that died in
 // `segments` is to be erased; with the same two exceptions.
 int64_t MergeDue(const pb::LogState& log, std::span<const v1::SegmentInfo> segments, bool wanted,

@@ -277,6 +277,38 @@ TEST_F(MergeTest, AMergeThatSucceedsDoesNotHideCompactionsThatFail) {
   EXPECT_EQ(State().last_failure(), "why");
 }
 
+TEST_F(MergeTest, MergesWaitWhileMuchIsUnapplied) {
+  for (int i = 0; i < 40; ++i) {
+    v1::OperationRecord record = Record("a");
+    record.set_document(std::string(900'000, 'x'));
+    ASSERT_TRUE(Push({record}).ok());
+  }
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(claim.granted);
+  for (uint64_t number = 1; number <= 12; ++number) {
+    ASSERT_TRUE(Commit(CompactionOf(claim, number, number - 1, number)).ok());
+    EXPECT_TRUE(Due(DueKind::kMerge).empty());
+  }
+  ASSERT_TRUE(Commit(CompactionOf(claim, 13, 12, 13)).ok());
+  EXPECT_FALSE(Due(DueKind::kMerge).empty());
+}
+
+TEST_F(MergeTest, MergesWaitNoLongerOnceLittleIsUnapplied) {
+  for (int i = 0; i < 24; ++i) {
+    v1::OperationRecord record = Record("a");
+    record.set_document(std::string(900'000, 'x'));
+    ASSERT_TRUE(Push({record}).ok());
+  }
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(claim.granted);
+  for (uint64_t number = 1; number <= 3; ++number) {
+    ASSERT_TRUE(Commit(CompactionOf(claim, number, number - 1, number)).ok());
+  }
+  EXPECT_TRUE(Due(DueKind::kMerge).empty());
+  ASSERT_TRUE(Commit(CompactionOf(claim, 4, 3, 20)).ok());
+  EXPECT_FALSE(Due(DueKind::kMerge).empty());
+}
+
 TEST_F(MergeTest, AMergeTakesItsInputsPlaceAndTheyBecomeGarbage) {  // invariants 6, 11
   MakeSegments(16);
   ASSERT_FALSE(Due(DueKind::kMerge).empty());
