@@ -75,12 +75,6 @@ absl::Status Cluster::Restart(size_t process, int signal) {
   return absl::OkStatus();
 }
 
-void Cluster::Configure(size_t process, const std::string& yaml) {
-  const std::filesystem::path file = data_.path() / absl::StrCat("config-", process, ".yaml");
-  std::ofstream(file) << yaml;
-  processes_[process].options.arguments = {"--config", file};
-}
-
 std::string Cluster::ErrorOutput() const {
   constexpr size_t kMostBytes = 4096;
   std::string all;

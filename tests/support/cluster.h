@@ -57,8 +57,6 @@ class Cluster {
   void Set(size_t process, const std::string& variable, const std::string& value) {
     processes_[process].options.environment[variable] = value;
   }
-  // What the process reads as its configuration file, from its next start on.
-  void Configure(size_t process, const std::string& yaml);
   // The folder of objects.
   std::filesystem::path objects() const { return data_.path() / "objects"; }
   // What the processes wrote to standard error since they were started last: the ends of it, for

@@ -47,17 +47,20 @@ Figures ToFigures(const SimulatedGpu::Work& work) {
           {"texts_per_second", work.texts_per_second()}};
 }
 
+std::string ConfigurationWith(const SimulatedGpu& gpu) {
+  return absl::StrCat("compactor:\n  embedders:\n    ", kEmbedder,
+                      ":\n      protocol: tei\n      endpoints: ", gpu.address(), "\n");
+}
+
 // `texts` in all, as many in each of the collections, are in the log before the compactor starts.
 absl::StatusOr<SimulatedGpu::Work> Embed(const BenchOptions& options, SimulatedGpu& gpu,
                                          size_t texts, size_t collections) {
   SLUICE_ASSIGN_OR_RETURN(const auto cluster,
-                          StartIndexed(options, {.compactors = 1, .frontends = 0}));
+                          StartIndexed(options, {.compactors = 1, .frontends = 0}, {},
+                                       {{"compactor", ConfigurationWith(gpu)}}));
   const size_t compactor = cluster->compactor(0);
   client::Log log(client::Connect(cluster->address(cluster->log())));
   cluster->Kill(compactor);
-  cluster->Configure(
-      compactor, absl::StrCat("compactor:\n  embedders:\n    ", kEmbedder,
-                              ":\n      protocol: tei\n      endpoints: ", gpu.address(), "\n"));
   std::vector<CollectionId> ids;
   const size_t each = texts / collections;
   for (size_t i = 0; i < collections; ++i) {

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <thread>
 #include <utility>
@@ -33,7 +34,9 @@ constexpr std::chrono::milliseconds kLookEvery = 1s;
 class Collection {
  public:
   Collection(const std::shared_ptr<grpc::Channel>& channel, const CollectionId& id)
-      : log_(channel, Impatient()), id_(id.ToString()), watcher_([this] { Watch(); }) {}
+      : log_(channel, Impatient()),
+        id_(id.ToString()),
+        watcher_([this](const std::stop_token& stop) { Watch(stop); }) {}
 
   const std::string& id() const { return id_; }
   void Acknowledged(uint64_t seq_id) {
@@ -55,10 +58,10 @@ class Collection {
     return options;
   }
 
-  void Watch() {
+  void Watch(const std::stop_token& stop) {
     v1::ReadViewRequest request;
     request.set_collection_id(id_);
-    while (!written_ || IsWaiting()) {
+    while (!stop.stop_requested() && (!written_ || IsWaiting())) {
       request.set_wait_applied_seq_id(applied_ + 1);
       const absl::Status viewed = log_.ReadView(request, [&](v1::ReadViewResponse& view) {
         if (view.has_header()) Applied(view.header().applied_seq_id());

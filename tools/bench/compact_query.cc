@@ -155,9 +155,11 @@ absl::Status PushReplacements(client::Log& log, const CollectionId& collection,
 
 absl::StatusOr<Figures> BenchCompactQuery(const BenchOptions& options) {
   Documents documents(options.Sized(kDocuments));
+  // One thread searches, as hnswlib's does.
   SLUICE_ASSIGN_OR_RETURN(const auto cluster,
                           StartIndexed(options, {.compactors = 1, .frontends = 1},
-                                       {{"SLUICE_COMPACTOR_GRAPH_THREADS",
+                                       {{"SLUICE_FRONTEND_READ_THREADS", "1"},
+                                        {"SLUICE_COMPACTOR_GRAPH_THREADS",
                                          std::to_string(std::thread::hardware_concurrency())}}));
   client::Log log(client::Connect(cluster->address(cluster->log())));
   SLUICE_ASSIGN_OR_RETURN(const CollectionId collection,

@@ -56,10 +56,11 @@ absl::StatusOr<v1::DescribeLogResponse> Await(
 
 absl::StatusOr<std::unique_ptr<testing::Cluster>> StartIndexed(
     const BenchOptions& options, testing::Cluster::Size size,
-    std::map<std::string, std::string> settings) {
+    std::map<std::string, std::string> settings,
+    const std::map<std::string, std::string>& configurations) {
   settings.emplace("SLUICE_COMPACTOR_GARBAGE_INTERVAL_MS", "3600000");
   std::filesystem::create_directories(options.folder);
-  return testing::Cluster::Start(size, std::move(settings), {}, options.folder);
+  return testing::Cluster::Start(size, std::move(settings), configurations, options.folder);
 }
 
 v1::CollectionSettings DueAtOnce() {

@@ -18,11 +18,13 @@
 
 namespace sluice::bench {
 
-// `settings`: as variables (SLUICE_COMPACTOR_...), beside the defaults. Objects stay when nothing
+// `settings`: as variables (SLUICE_COMPACTOR_...), beside the defaults; `configurations`: as
+// configuration files, by kind. Objects stay when nothing
 // refers to them any more, so that all that was put is there to be counted.
 absl::StatusOr<std::unique_ptr<testing::Cluster>> StartIndexed(
     const BenchOptions& options, testing::Cluster::Size size,
-    std::map<std::string, std::string> settings = {});
+    std::map<std::string, std::string> settings = {},
+    const std::map<std::string, std::string>& configurations = {});
 
 // Nothing but the compactors' own speed limits what is applied, and they are due at once.
 v1::CollectionSettings DueAtOnce();

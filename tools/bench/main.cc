@@ -181,6 +181,10 @@ int main(int argc, char** argv) {
                  "be the server of an answer to queries (used by the bench itself)")
       ->group("");
   CLI11_PARSE(app, argc, argv);
+  if (!options.part.empty() && group != "compact") {
+    std::fprintf(stderr, "sluice-bench: --part is of the group compact\n");
+    return 2;
+  }
   if (serve_echo || !serve_stream.empty() || !serve_query_echo.empty()) {
     // Ends with the bench, however that ends.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
