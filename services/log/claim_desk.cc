@@ -1,6 +1,7 @@
 #include "services/log/claim_desk.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -15,16 +16,13 @@ namespace {
 
 using Clock = Timer::Clock;
 
-// Pushes move logs all the time; the due index is read at most this often for that.
+// Pushes move logs all the time, and times come; the due index is read at most this often for that.
 constexpr std::chrono::milliseconds kPokeInterval(10);
 // What was refused looked due in the store: it is tried again after this, not at once.
 constexpr std::chrono::milliseconds kRest(50);
 // Of the due index, of each kind. What is behind that has its turn when it is among them.
 constexpr size_t kMostDue = 4096;
-// A look at much that is due serves for a time in proportion to it: some hundredths of one CPU are
-// spent on looking, however many claims come.
-constexpr size_t kMuchDue = 64;
-constexpr std::chrono::microseconds kFreshForEach(25);
+constexpr std::array kKinds = {DueKind::kCompaction, DueKind::kMerge};
 
 constexpr uint32_t kDefaultLeaseMs = 30'000;
 
@@ -93,9 +91,12 @@ grpc::ServerUnaryReactor* ClaimDesk::Serve(grpc::CallbackServerContext* context,
 }
 
 void ClaimDesk::Poke() {
-  if (waiting() == 0) return;
-  MutexLock lock(mutex_);
-  if (!dispatch_queued_) DispatchAt(std::max(Clock::now(), last_dispatch_ + kPokeInterval));
+  if (waiting() == 0 || poked_.exchange(true)) return;
+  core_.timer.At(last_dispatch_.load() + kPokeInterval, [this] {
+    poked_.exchange(false);
+    MutexLock lock(mutex_);
+    if (!dispatch_queued_) DispatchAt(Clock::now());
+  });
 }
 
 void ClaimDesk::BeginDrain() {
@@ -141,9 +142,8 @@ void ClaimDesk::Remove(const CallPtr& call) {
 }
 
 void ClaimDesk::Dispatch() {
-  Round round{Clock::now(), core_.shard->Now()};
-  bool look = false;
-  size_t waiting = 0;
+  const Round round{Clock::now(), core_.shard->Now()};
+  std::vector<DueKind> kinds;
   {
     MutexLock lock(mutex_);
     dispatch_queued_ = false;
@@ -152,25 +152,24 @@ void ClaimDesk::Dispatch() {
     absl::erase_if(taken_, [&](const auto& entry) {
       return entry.second.has_value() && *entry.second <= round.now;
     });
-    look = round.now >= window_.fresh_until || window_.due.empty();
-    waiting = waiting_.size();
+    for (const DueKind kind : kKinds) {
+      if (IsWanted(kind) && !LookAt(kind).Serves(round.now, order_.HasDue(kind))) {
+        kinds.push_back(kind);
+      }
+    }
   }
-  absl::StatusOr<Window> window;
-  if (look) window = ReadDueWork(waiting);
-  if (look && !window.ok()) return FailAll(window.status());
+  std::vector<Found> all;
+  for (const DueKind kind : kinds) {
+    absl::StatusOr<Found> found = ReadDueWork(kind);
+    if (!found.ok()) return FailAll(found.status());
+    all.push_back(*std::move(found));
+  }
 
   std::vector<Proposal> proposals;
   std::vector<CallPtr> expired;
   {
     MutexLock lock(mutex_);
-    if (look) {
-      std::vector<DueWork> due;
-      for (const DueWork& work : window->due) {
-        if (!taken_.contains(Work(work.kind, work.collection))) due.push_back(work);
-      }
-      window->due = std::move(due);
-      window_ = *std::move(window);
-    }
+    for (Found& found : all) TakeOver(std::move(found));
     proposals = Assign(round);
     expired = TakeExpired(round);
     CountWaiting();
@@ -190,32 +189,29 @@ void ClaimDesk::FailAll(const absl::Status& status) {
   for (const CallPtr& call : failed) call->End(WithOutcome(status, Outcome::kNotIn));
 }
 
-absl::StatusOr<ClaimDesk::Window> ClaimDesk::ReadDueWork(size_t waiting) {
+bool ClaimDesk::IsWanted(DueKind kind) const {
+  return std::any_of(waiting_.begin(), waiting_.end(),
+                     [&](const CallPtr& call) { return call->claimant().Wants(kind); });
+}
+
+absl::StatusOr<ClaimDesk::Found> ClaimDesk::ReadDueWork(DueKind kind) {
   const Snapshot snapshot(core_.shard->store());
   const Clock::time_point now = Clock::now();
   const int64_t now_us = core_.shard->Now();
-  Window window;
-  for (const DueKind kind : {DueKind::kCompaction, DueKind::kMerge}) {
-    SLUICE_ASSIGN_OR_RETURN(const auto rows, ReadDue(snapshot, kind, now_us, kMostDue));
-    for (const DueKey& row : rows) window.due.push_back({kind, row.collection, row.due_us});
-    SLUICE_ASSIGN_OR_RETURN(const auto next_us, NextDue(snapshot, kind, now_us));
-    if (!next_us) continue;
-    const auto next = now + std::chrono::microseconds(*next_us - now_us);
-    window.next = window.next ? std::min(*window.next, next) : next;
-  }
-  std::stable_sort(window.due.begin(), window.due.end(),
-                   [](const DueWork& a, const DueWork& b) { return a.due_us < b.due_us; });
-  // Where there is enough for all, it does not matter who is first.
-  if (window.due.size() > waiting) FindTenants(snapshot, &window.due);
-  const size_t much = window.due.size() >= kMuchDue ? window.due.size() : 0;
-  window.fresh_until = now + much * kFreshForEach;
-  return window;
+  SLUICE_ASSIGN_OR_RETURN(const auto rows, ReadDue(snapshot, kind, now_us, kMostDue));
+  SLUICE_ASSIGN_OR_RETURN(const auto next_us, NextDue(snapshot, kind, now_us));
+  std::optional<Clock::time_point> next;
+  if (next_us) next = now + std::chrono::microseconds(*next_us - now_us);
+  Found found{kind, {}, DueLook::At(now, rows.size(), next)};
+  for (const DueKey& row : rows) found.due.push_back({kind, row.collection, row.due_us});
+  FindTenants(snapshot, &found.due);
+  return found;
 }
 
 void ClaimDesk::FindTenants(const Snapshot& snapshot, std::vector<DueWork>* due) {
   std::vector<DueWork*> unknown;
   {
-    MutexLock lock(mutex_);
+    MutexLock lock(tenants_mutex_);
     for (DueWork& work : *due) {
       if (const TenantHash* const known = tenants_.Find(work.collection)) {
         work.tenant = *known;
@@ -224,27 +220,35 @@ void ClaimDesk::FindTenants(const Snapshot& snapshot, std::vector<DueWork>* due)
       }
     }
   }
-  // One whose row cannot be read has the turns of no tenant; what needs the row says so.
+  // One whose row cannot be read has, for now, the turns of no tenant; what needs the row says so.
   for (DueWork* const work : unknown) {
     const absl::StatusOr<v1::Collection> collection = ReadCollection(snapshot, work->collection);
-    if (collection.ok()) work->tenant = HashOfName(collection->tenant());
+    if (!collection.ok()) continue;
+    work->tenant = HashOfName(collection->tenant());
+    MutexLock lock(tenants_mutex_);
+    tenants_.Put(work->collection, work->tenant);
   }
-  MutexLock lock(mutex_);
-  for (const DueWork* const work : unknown) tenants_.Put(work->collection, work->tenant);
+}
+
+void ClaimDesk::TakeOver(Found found) {
+  std::vector<DueWork> due;
+  for (const DueWork& work : found.due) {
+    if (!taken_.contains(Work(work.kind, work.collection))) due.push_back(work);
+  }
+  order_.SetDue(found.kind, std::move(due));
+  LookAt(found.kind) = found.look;
 }
 
 std::vector<ClaimDesk::Proposal> ClaimDesk::Assign(const Round& round) {
-  for (const CallPtr& call : waiting_) order_.Saw(call->claimant().worker, round.now_us);
+  for (const CallPtr& call : waiting_) order_.Saw(call->claimant(), round.now_us);
   std::vector<Proposal> proposals;
-  for (auto it = waiting_.begin(); it != waiting_.end() && !window_.due.empty();) {
-    const auto choice = order_.Choose((*it)->claimant(), window_.due, round.now_us);
+  for (auto it = waiting_.begin(); it != waiting_.end();) {
+    const auto choice = order_.Choose((*it)->claimant(), round.now_us);
     if (!choice) {
       ++it;
       continue;
     }
-    const auto chosen = window_.due.begin() + static_cast<ptrdiff_t>(choice->index);
-    const Work work(chosen->kind, chosen->collection);
-    window_.due.erase(chosen);
+    const Work work(choice->work.kind, choice->work.collection);
     taken_.emplace(work, std::nullopt);
     proposals.push_back({*it, work, choice->warm});
     it = waiting_.erase(it);
@@ -263,18 +267,20 @@ std::vector<ClaimDesk::CallPtr> ClaimDesk::TakeExpired(const Round& round) {
 }
 
 void ClaimDesk::WakeAgain(const Round& round) {
-  std::optional<Clock::time_point> wake = window_.next;
+  std::optional<Clock::time_point> wake;
   const auto at_latest = [&](Clock::time_point when) {
     wake = wake ? std::min(*wake, when) : when;
   };
-  if (window_.fresh_until > round.now) at_latest(window_.fresh_until);
+  for (const DueKind kind : kKinds) {
+    if (!IsWanted(kind)) continue;
+    if (const auto again = LookAt(kind).Again(round.now, order_.HasDue(kind))) at_latest(*again);
+    if (const auto then_us = order_.NextNotLeft(kind, round.now_us)) {
+      at_latest(round.now + std::chrono::microseconds(*then_us - round.now_us));
+    }
+  }
   for (const CallPtr& call : waiting_) at_latest(call->deadline());
   for (const auto& [work, rests_until] : taken_) {
     if (rests_until) at_latest(*rests_until);
-  }
-  for (const DueWork& left : window_.due) {
-    const int64_t left_for_us = left.due_us + ClaimOrder::kLeftUs - round.now_us;
-    if (left_for_us > 0) at_latest(round.now + std::chrono::microseconds(left_for_us));
   }
   if (wake) DispatchAt(*wake);
 }
@@ -311,7 +317,7 @@ void ClaimDesk::OnAnswer(const Proposal& proposal, const Result& result) {
         return;
       }
     } else {
-      if (granted) order_.Granted(work.second, call->claimant().worker);
+      if (granted) order_.Granted(work.first, work.second, call->claimant().worker);
       taken_.erase(work);
       if (!waiting_.empty()) ScheduleDispatch();
     }
@@ -382,7 +388,9 @@ void ClaimDesk::ScheduleDispatch() {
   dispatch_queued_ = core_.reads.Run([this] { Dispatch(); });
 }
 
+// Not sooner than kPokeInterval after the last one.
 void ClaimDesk::DispatchAt(Clock::time_point when) {
+  when = std::max(when, last_dispatch_.load() + kPokeInterval);
   if (timer_id_ && timer_id_->when <= when) return;
   if (timer_id_) core_.timer.Cancel(*timer_id_);
   timer_id_ = core_.timer.At(when, [this] {

@@ -12,6 +12,9 @@
 // time that this has waited. And for half a second after it came due, work is left for the worker
 // that held it last, if that is about.
 //
+// Compactions and merges do not know of each other: a worker may be about for the ones, and not for
+// the others.
+//
 // What it remembers is lost with the process, and bounded: where it knows nothing, it is only fair.
 // Not thread-safe. Times in microseconds.
 #pragma once
@@ -20,9 +23,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "common/base/ids.h"
 #include "services/log/keys.h"
 #include "services/log/recent.h"
@@ -57,44 +63,63 @@ class ClaimOrder {
   static constexpr int64_t kLeftUs = 500'000;
 
   // The worker has a claim that waits.
-  void Saw(WorkerHash worker, int64_t now_us) { seen_.Put(worker, now_us); }
+  void Saw(const Claimant& claimant, int64_t now_us);
+
+  // All that is due of this kind and not taken, oldest first, instead of what was known.
+  void SetDue(DueKind kind, std::vector<DueWork> due);
+  bool HasDue(DueKind kind) const { return !Of(kind).line.empty(); }
+  // When the next of what is left for a worker is so no longer.
+  std::optional<int64_t> NextNotLeft(DueKind kind, int64_t now_us) const;
 
   struct Choice {
-    // In `due`.
-    size_t index = 0;
+    DueWork work;
     // The worker held this collection last.
     bool warm = false;
   };
-  // `due`: all that is due at `now_us` and not taken, oldest first. nullopt: nothing for this
-  // claimant, yet. What is chosen counts as a turn of its tenant.
-  std::optional<Choice> Choose(const Claimant& claimant, std::span<const DueWork> due,
-                               int64_t now_us);
-  // The worker got a lease on the collection.
-  void Granted(const CollectionId& collection, WorkerHash worker) {
-    holders_.Put(collection, worker);
+  // nullopt: nothing for this claimant, yet. What is chosen is taken out of what is due, and counts
+  // as a turn of its tenant. Takes no time in proportion to what is due, but for what is left for
+  // others.
+  std::optional<Choice> Choose(const Claimant& claimant, int64_t now_us);
+  // The worker got a lease of this kind on the collection.
+  void Granted(DueKind kind, const CollectionId& collection, WorkerHash worker) {
+    Of(kind).holders.Put(collection, worker);
   }
 
  private:
-  // As Choose, of one kind and (if it is given) one tenant.
-  std::optional<Choice> ChooseAmong(WorkerHash worker, DueKind kind,
-                                    std::optional<TenantHash> tenant, std::span<const DueWork> due,
-                                    int64_t now_us) const;
-  // Of those with work of this kind.
-  std::optional<TenantHash> TenantInTurn(DueKind kind, std::span<const DueWork> due) const;
-  bool IsAbout(WorkerHash worker, int64_t now_us) const;
-
-  struct Turns {
-    uint64_t count = 0;
-    // By tenant: the number of its last turn.
-    Recent<TenantHash, uint64_t> last{10'000};
+  // Places in `due`; a part of those that are not taken, in order.
+  using Line = absl::btree_set<size_t>;
+  // The number of a tenant's last turn, and the first of its line.
+  using Turn = std::pair<uint64_t, size_t>;
+  struct TenantLine {
+    uint64_t last_turn = 0;
+    Line line;
+    Turn turn() const { return {last_turn, *line.begin()}; }
   };
-  Turns& TurnsOf(DueKind kind) { return turns_[kind == DueKind::kMerge ? 1 : 0]; }
-  const Turns& TurnsOf(DueKind kind) const { return turns_[kind == DueKind::kMerge ? 1 : 0]; }
+  // Each kind by itself: who merges a collection may never compact it.
+  struct Kind {
+    std::vector<DueWork> due;
+    Line line;
+    // Of tenants with something in line.
+    absl::flat_hash_map<TenantHash, TenantLine> tenants;
+    absl::btree_set<Turn> turns;
 
-  std::array<Turns, 2> turns_;
-  Recent<CollectionId, WorkerHash> holders_{50'000};
-  // When each was seen last.
-  Recent<WorkerHash, int64_t> seen_{10'000};
+    uint64_t turns_had = 0;
+    Recent<TenantHash, uint64_t> last_turns{10'000};
+    Recent<CollectionId, WorkerHash> holders{50'000};
+    // When each was seen last.
+    Recent<WorkerHash, int64_t> seen{10'000};
+
+    bool IsAbout(WorkerHash worker, int64_t now_us) const;
+    // The place in `due`, and whether it is warm.
+    using Found = std::optional<std::pair<size_t, bool>>;
+    Found Choose(WorkerHash worker, int64_t now_us) const;
+    Found ChooseFrom(const Line& from, WorkerHash worker, int64_t now_us) const;
+    void Take(size_t place);
+  };
+  Kind& Of(DueKind kind) { return kinds_[kind == DueKind::kMerge ? 1 : 0]; }
+  const Kind& Of(DueKind kind) const { return kinds_[kind == DueKind::kMerge ? 1 : 0]; }
+
+  std::array<Kind, 2> kinds_;
 };
 
 }  // namespace sluice::log

@@ -3,9 +3,15 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <iterator>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
+
+#include "services/log/due_look.h"
 
 namespace sluice::log {
 namespace {
@@ -36,22 +42,48 @@ class ClaimOrderTest : public ::testing::Test {
   // The number of the collection that the worker gets, which is not due any more; -1: none.
   int Claim(const std::string& worker, int64_t now_us = kNow) {
     const Claimant claimant{.worker = HashOfName(worker)};
-    order_.Saw(claimant.worker, now_us);
+    order_.Saw(claimant, now_us);
     return Take(claimant, now_us);
   }
+  // After a look.
   int Take(const Claimant& claimant, int64_t now_us) {
-    const auto choice = order_.Choose(claimant, due_, now_us);
+    Look();
+    return TakeKnown(claimant, now_us);
+  }
+  void Look() {
+    for (const DueKind kind : {DueKind::kCompaction, DueKind::kMerge}) {
+      std::vector<DueWork> due;
+      std::copy_if(due_.begin(), due_.end(), std::back_inserter(due),
+                   [&](const DueWork& work) { return work.kind == kind; });
+      order_.SetDue(kind, std::move(due));
+    }
+  }
+  int TakeKnown(const Claimant& claimant, int64_t now_us) {
+    const auto choice = order_.Choose(claimant, now_us);
     if (!choice) return -1;
-    const DueWork work = due_[choice->index];
-    due_.erase(due_.begin() + static_cast<ptrdiff_t>(choice->index));
-    order_.Granted(work.collection, claimant.worker);
+    const DueWork& work = choice->work;
+    std::erase_if(due_, [&](const DueWork& other) {
+      return other.kind == work.kind && other.collection == work.collection;
+    });
+    order_.Granted(work.kind, work.collection, claimant.worker);
     warm_ = choice->warm;
     return work.collection.bytes[14] * 256 + work.collection.bytes[15];
   }
 
+  struct Fresh;
+
   ClaimOrder order_;
   std::vector<DueWork> due_;
   bool warm_ = false;
+};
+// Another one, with an order of its own.
+struct ClaimOrderTest::Fresh : ClaimOrderTest {
+  using ClaimOrderTest::Claim;
+  using ClaimOrderTest::Due;
+  using ClaimOrderTest::Look;
+  using ClaimOrderTest::order_;
+  using ClaimOrderTest::TakeKnown;
+  void TestBody() override {}
 };
 
 TEST_F(ClaimOrderTest, WhatIsDueForLongestGoesFirst) {
@@ -68,6 +100,70 @@ TEST_F(ClaimOrderTest, AClaimGetsTheKindsThatItWants) {
   EXPECT_EQ(Take(merger, kNow), 2);
   EXPECT_EQ(Take(merger, kNow), -1);
   EXPECT_EQ(Claim("w"), 1);
+}
+
+// What one look found serves many claims as a look before each of them would.
+TEST_F(ClaimOrderTest, OneLookServesManyClaims) {
+  const auto all = [](bool looks_each_time) {
+    ClaimOrderTest::Fresh test;
+    std::vector<DueWork> due;
+    for (int i = 0; i < 300; ++i) {
+      const DueKind kind = i % 5 == 0 ? DueKind::kMerge : DueKind::kCompaction;
+      due.push_back(Work(i, (600 - i) * kMilli, "t" + std::to_string(i * i % 7), kind));
+    }
+    // Each was held, by workers of which one is about.
+    test.Due(due);
+    for (int i = 0; i < 300; ++i) test.Claim("w" + std::to_string(i % 3), kNow - 4 * kSecond);
+    test.Due(due);
+    test.Look();
+    std::vector<int> got;
+    for (int i = 0; i < 310; ++i) {
+      const Claimant claimant{.worker = HashOfName("w" + std::to_string(i % 2)),
+                              .wants_compactions = i % 3 != 0};
+      test.order_.Saw(claimant, kNow + i * kMilli);
+      if (looks_each_time) test.Look();
+      got.push_back(test.TakeKnown(claimant, kNow + i * kMilli));
+    }
+    return got;
+  };
+  const std::vector<int> got = all(false);
+  EXPECT_EQ(got, all(true));
+  EXPECT_GT(std::set<int>(got.begin(), got.end()).size(), 200u);
+}
+
+TEST_F(ClaimOrderTest, AClaimOfBothKindsGetsTheOneWhereTheOtherIsLeftForAnotherWorker) {
+  Due({Work(1, 0)});
+  EXPECT_EQ(Claim("a"), 1);
+  Due({Work(1, 0), Work(2, -1, "", DueKind::kMerge)});
+  EXPECT_EQ(Claim("b", kNow + 1), 2);
+}
+
+TEST_F(ClaimOrderTest, WhoMergedACollectionIsNotTheOneThatCompactsIt) {
+  const Claimant merger{.worker = HashOfName("m"), .wants_compactions = false};
+  order_.Saw(merger, kNow);
+  Due({Work(1, 0, "", DueKind::kMerge)});
+  EXPECT_EQ(Take(merger, kNow), 1);
+  Due({Work(1, 0)});
+  EXPECT_EQ(Claim("b"), 1) << "nothing is left for one that only merges";
+}
+
+TEST_F(ClaimOrderTest, AWorkerIsAboutForTheKindsThatItClaims) {
+  Due({Work(1, 0)});
+  EXPECT_EQ(Claim("a"), 1);
+  // It is busy compacting; its claims of merges go on.
+  const int64_t later = kNow + 10 * kSecond;
+  order_.Saw({.worker = HashOfName("a"), .wants_compactions = false}, later);
+  Due({Work(1, -10 * kSecond)});
+  EXPECT_EQ(Claim("b", later), 1);
+}
+
+TEST_F(ClaimOrderTest, WhatIsLeftForAWorkerSaysUntilWhen) {
+  Due({Work(1, kSecond), Work(2, 200 * kMilli), Work(3, 100 * kMilli)});
+  Look();
+  EXPECT_EQ(order_.NextNotLeft(DueKind::kCompaction, kNow), kNow + 300 * kMilli);
+  EXPECT_EQ(order_.NextNotLeft(DueKind::kCompaction, kNow + 300 * kMilli), kNow + 400 * kMilli);
+  EXPECT_EQ(order_.NextNotLeft(DueKind::kCompaction, kNow + 400 * kMilli), std::nullopt);
+  EXPECT_EQ(order_.NextNotLeft(DueKind::kMerge, kNow), std::nullopt);
 }
 
 TEST_F(ClaimOrderTest, ATenantWithAThousandFloodedCollectionsLeavesAnotherItsTurn) {
@@ -150,7 +246,7 @@ TEST_F(ClaimOrderTest, AWorkersOwnGoesFirstByAQuarterOfTheTimeThatTheFirstHasWai
   EXPECT_EQ(Claim("b"), 2);
   EXPECT_EQ(Claim("b"), 3);
   const int64_t now = kNow + kSecond;
-  order_.Saw(HashOfName("a"), now);
+  order_.Saw({.worker = HashOfName("a")}, now);
   Due({Work(1, 100 * kSecond), Work(2, 76 * kSecond), Work(3, 74 * kSecond)});
   EXPECT_EQ(Claim("b", kNow), 2);
   EXPECT_EQ(Claim("b", kNow), 1) << "the other came too late for it";
@@ -180,6 +276,39 @@ TEST_F(ClaimOrderTest, UnderABacklogOfManyCollectionsMostGoWhereTheyWereBefore) 
   }
   EXPECT_GT(warm, 9 * kCollections * 9 / 10);
   EXPECT_LT(longest, 8 * kSecond) << "little more than a round";
+}
+
+// Claims wait that what is due does not help: each time that comes is one look, and no more.
+TEST(DueLookTest, WhereMuchIsDueThatNobodyWhoWaitsMayHaveEachWakeIsALook) {
+  constexpr size_t kDue = 1000;
+  const DueLook::Time begin{std::chrono::hours(1)};
+  DueLook look;
+  int rounds = 0;
+  int looks = 0;
+  for (DueLook::Time now = begin; now < begin + std::chrono::seconds(1); ++rounds) {
+    ASSERT_LE(rounds, 1000);
+    if (!look.Serves(now, /*has_due=*/true)) {
+      ++looks;
+      look = DueLook::At(now, kDue, now + std::chrono::milliseconds(1));
+    }
+    const auto again = look.Again(now, /*has_due=*/true);
+    ASSERT_TRUE(again.has_value());
+    now = *again;
+  }
+  EXPECT_EQ(rounds, looks);
+  EXPECT_EQ(looks, 40) << "25 ms after each";
+}
+
+TEST(DueLookTest, WhereLittleIsDueOrAllOfItIsTakenTheNextThatComesDueIsLookedFor) {
+  const DueLook::Time now{std::chrono::hours(1)};
+  const auto next = now + std::chrono::milliseconds(1);
+  EXPECT_FALSE(DueLook::At(now, 63, next).Serves(now, true));
+  EXPECT_EQ(DueLook::At(now, 63, next).Again(now, true), next);
+  EXPECT_EQ(DueLook::At(now, 64, next).Again(now, true), now + 64 * DueLook::kFreshForEach);
+  EXPECT_EQ(DueLook::At(now, 64, next).Again(now, false), next);
+  // Something may come due that was not known of: though the next is far away.
+  const auto far = now + std::chrono::hours(1);
+  EXPECT_EQ(DueLook::At(now, 64, far).Again(now, true), now + 64 * DueLook::kFreshForEach);
 }
 
 TEST(RecentTest, ItKeepsWhatWasPutLastAndForgetsTheRest) {

@@ -198,6 +198,25 @@ TEST_F(CompactionTest, ATenantsFloodLeavesOthersTheirTurn) {
   EXPECT_EQ(granted[1], small);
 }
 
+// Claims of merges take nothing of that, however many wait.
+TEST_F(CompactionTest, ATenantsFloodLeavesOthersTheirTurnAlsoWhereManyMergesAreClaimed) {
+  constexpr int kMerges = 40;
+  std::vector<std::future<absl::StatusOr<v1::ClaimResponse>>> merges;
+  for (int i = 0; i < kMerges; ++i) {
+    merges.push_back(std::async(
+        std::launch::async, [this] { return Claim(60'000, 0, v1::LEASE_KIND_MERGE, "merger"); }));
+  }
+  EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_waiting_claims") == kMerges; }));
+  for (int i = 0; i < 30; ++i) DueCollection(1, "flooded");
+  const std::string small = DueCollection(1, "small");
+  const auto due = std::chrono::steady_clock::now() + milliseconds(20);
+  while (std::chrono::steady_clock::now() < due) std::this_thread::yield();
+  EXPECT_NE(Claim(10'000)->lease().collection_id(), small) << "it is the youngest";
+  EXPECT_EQ(Claim(10'000)->lease().collection_id(), small);
+  server_->Drain();
+  for (auto& merge : merges) ExpectRefused(merge.get().status(), Reason::DRAINING);
+}
+
 TEST_F(CompactionTest, ACollectionRatherGoesToTheWorkerThatHadItLast) {
   const auto claim = [&](const std::string& worker) {
     return Claim(10'000, 0, v1::LEASE_KIND_COMPACTION, worker);

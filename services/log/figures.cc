@@ -97,7 +97,8 @@ absl::StatusOr<WorkFigures> MeasureWork(const Snapshot& snapshot, int64_t now_us
       Add(row, now_us, kind == DueKind::kMerge ? &figures.merges : &figures.compactions);
       if (!seen.insert(row.collection).second) continue;
       if (log->failures() > 0) ++figures.failing;
-      figures.most_segments.push_back({row.collection, log->segments()});
+      // 0: there are none, or the store is from before they were counted.
+      if (log->segments() > 0) figures.most_segments.push_back({row.collection, log->segments()});
       if (kind == DueKind::kMerge) continue;
       const Lag lag = LagIn(*log, now_us);
       Add(lag, &figures.lag);

@@ -20,7 +20,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kTurn(1);
-// A turn reads some thousands of rows at most; one that takes this long does not end.
+// A turn reads some tens of thousands of rows at most, most of them the logs of MeasureWork; one
+// that takes this long does not end.
 constexpr std::chrono::seconds kStuckAfter(60);
 constexpr int kTurnsBetweenLag = 5;
 // Also where one fails: it rewrites the whole store.
