@@ -373,6 +373,20 @@ TEST_F(RemoteReadsTest, AnS3ThatIsAwayIsSaidAndForgotten) {
   ExpectFirst(query, "3");
 }
 
+TEST_F(RemoteReadsTest, AfterARestartWhatIsOnTheDiskNeedsNoS3) {
+  AddLargeSegment();
+  Start();
+  ExpectFirst(Query(3), "3");
+  Stop();
+  s3_.OnRequest([](const FakeS3::Request&) { return Fault::k500; });
+  registry_ = std::make_shared<prometheus::Registry>();
+  Start();
+  const size_t requests = s3_.Requests("GET").size();
+  ExpectRow(Get("5"), 5, 1 << 20);
+  ExpectFirst(Query(3), "3");
+  EXPECT_EQ(s3_.Requests("GET").size(), requests);
+}
+
 TEST_F(RemoteReadsTest, AStopDoesNotWaitForWhatIsOnItsWay) {
   AddLargeSegment();
   s3_.OnRequest([](const FakeS3::Request& request) {
