@@ -19,7 +19,7 @@ constexpr int kMaxViews = 4;
 }  // namespace
 
 ReadCall::ReadCall(const char* name, Backend& backend, const Exchange& exchange)
-    : Call(name, Kind::kRead, backend, exchange) {
+    : Call(name, Kind::kRead, backend, exchange), deadline_(backend.DeadlineOf(*exchange.context)) {
   ++backend.pending_reads;
 }
 
@@ -43,7 +43,7 @@ void ReadCall::TakeView() {
   ++views_taken_;
   backend().views.Take({.collection = collection_id_,
                         .level = level(),
-                        .deadline = backend().DeadlineOf(*exchange().context),
+                        .deadline = deadline_,
                         .given_up = given_up()},
                        [this](absl::StatusOr<ViewCache::ViewPtr> view) {
                          if (!view.ok()) return Fail(view.status());
@@ -54,6 +54,12 @@ void ReadCall::TakeView() {
                        });
 }
 
+Patience ReadCall::patience() const {
+  return {
+      .deadline = std::chrono::steady_clock::now() + (deadline_ - std::chrono::system_clock::now()),
+      .given_up = given_up()};
+}
+
 void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
   is_local_ = view->segments()->is_local();
   if (is_local_) return AnswerFrom(view);
@@ -61,7 +67,7 @@ void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
     backend().segments.Load(*view);
     return AnswerFrom(view);
   }
-  backend().segments.AwaitLocal(*view, given_up(), [this, view](absl::Status loaded) {
+  backend().segments.AwaitLocal(*view, patience(), [this, view](absl::Status loaded) {
     backend().executor.Post([this, view, loaded = std::move(loaded)] {
       if (!loaded.ok()) return FailFrom(view, loaded);
       is_local_ = true;
@@ -87,10 +93,9 @@ void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
     return Answer(view, frontend::Answer(*view, request_, &backend().executor));
   }
   const auto since = std::chrono::steady_clock::now();
-  const auto left =
-      std::max(std::chrono::milliseconds(1),
-               std::chrono::ceil<std::chrono::milliseconds>(
-                   backend().DeadlineOf(*exchange().context) - std::chrono::system_clock::now()));
+  const auto left = std::max(
+      std::chrono::milliseconds(1),
+      std::chrono::ceil<std::chrono::milliseconds>(deadline() - std::chrono::system_clock::now()));
   EmbedText(backend().embedders, *view, request_.text(), left,
             [this, view, since](absl::StatusOr<std::vector<float>> vector) {
               backend().metrics.embed_seconds.Observe(

@@ -4,9 +4,10 @@
 // after all.
 #pragma once
 
-#include <functional>
+#include <chrono>
 
 #include "absl/status/statusor.h"
+#include "common/objects/object_store.h"
 #include "services/frontend/backend.h"
 #include "services/frontend/call.h"
 #include "services/frontend/reads.h"
@@ -27,6 +28,9 @@ class ReadCall : public Call {
   virtual const v1::ReadLevel& level() const = 0;
   // Of the request.
   virtual bool needs_vectors() const = 0;
+  std::chrono::system_clock::time_point deadline() const { return deadline_; }
+  // Until then, or until the caller gives up.
+  Patience patience() const;
   // Answers with Succeed, Fail or FailFrom.
   virtual void AnswerFrom(ViewCache::ViewPtr view) = 0;
   // `error`: of an answer from `view`. Answers with it, or in another way.
@@ -37,6 +41,8 @@ class ReadCall : public Call {
   void TakeView();
   void AnswerFromWhatIsReady(const ViewCache::ViewPtr& view);
 
+  // Of the caller, or our own.
+  const std::chrono::system_clock::time_point deadline_;
   CollectionId collection_id_;
   int views_taken_ = 0;
   // Whether the view must be local, and whether that in use was when it was begun with.
