@@ -63,17 +63,20 @@ Patience ReadCall::patience() const {
 void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
   is_local_ = view->segments()->is_local();
   if (is_local_) return AnswerFrom(view);
-  if (!needs_local_) {
+  if (absl::Status checked = CheckWith(*view); !checked.ok()) return Fail(checked);
+  const bool needs_local = needs_local_;
+  if (!needs_local && !TakesManyRemoteRowsOf(*view)) {
     backend().segments.Load(*view);
     return AnswerFrom(view);
   }
-  backend().segments.AwaitLocal(*view, patience(), [this, view](absl::Status loaded) {
-    backend().executor.Post([this, view, loaded = std::move(loaded)] {
-      if (!loaded.ok()) return FailFrom(view, loaded);
-      is_local_ = true;
+  const auto loaded = [this, view, needs_local](absl::Status result) {
+    backend().executor.Post([this, view, needs_local, result = std::move(result)] {
+      if (!result.ok() && needs_local) return FailFrom(view, result);
+      is_local_ = result.ok();
       AnswerFrom(view);
     });
-  });
+  };
+  backend().segments.AwaitLocal(*view, patience(), loaded);
 }
 
 void ReadCall::FailFrom(const ViewCache::ViewPtr& view, const absl::Status& error) {
@@ -85,6 +88,21 @@ void ReadCall::FailFrom(const ViewCache::ViewPtr& view, const absl::Status& erro
   if (!is_of_reading || needs_local_) return Fail(error);
   needs_local_ = true;
   AnswerFromWhatIsReady(view);
+}
+
+template <>
+bool ReadCallOf<v1::GetRequest>::TakesManyRemoteRowsOf(const View& view) const {
+  return TakesManyRemoteRows(view, request_);
+}
+
+template <>
+void ReadCallOf<v1::GetRequest>::AnswerFrom(ViewCache::ViewPtr view) {
+  Answer(view, frontend::Answer(*view, request_, patience()));
+}
+
+template <>
+absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const {
+  return NeedsEmbedder(view, request_) ? absl::OkStatus() : Check(view, request_);
 }
 
 template <>

@@ -120,6 +120,19 @@ class RemoteReadsTest : public ::testing::Test {
     if (!status.ok()) return FromGrpc(status, context);
     return response;
   }
+  // How many of the rows "0" up to `rows` there are.
+  absl::StatusOr<int> GetMany(int rows,
+                              std::chrono::milliseconds within = std::chrono::seconds(60)) {
+    v1::GetRequest request;
+    for (int i = 0; i < rows; ++i) request.add_ids(std::to_string(i));
+    request.mutable_include()->set_document(true);
+    grpc::ClientContext context;
+    Prepare(&request, &context, within);
+    v1::GetResponse response;
+    const grpc::Status status = stub_->Get(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status, context);
+    return response.rows_size();
+  }
   absl::StatusOr<v1::QueryResponse> Query(
       float near, std::chrono::milliseconds within = std::chrono::seconds(60)) {
     v1::QueryRequest request;
@@ -172,7 +185,8 @@ class RemoteReadsTest : public ::testing::Test {
   // What the server's threads may still look at while it ends.
   std::latch release_{1};
   std::atomic_flag merged_;
-  std::atomic<bool> damage_all_ = false;
+  std::atomic<bool> fault_on_ = false;
+  std::promise<void> asked_;
   FakeS3 s3_;
   FrontendSettings settings_;
   std::unique_ptr<ObjectStore> written_;
@@ -328,14 +342,14 @@ TEST_F(RemoteReadsTest, AQueryIsAnsweredFromWhatTookItsSegmentsPlaceMeanwhile) {
 TEST_F(RemoteReadsTest, APieceThatIsDamagedIsNotServed) {
   AddLargeSegment();
   s3_.OnRequest([&](const FakeS3::Request& request) {
-    return IsOfAPiece(request) || damage_all_ ? Fault::kWrongBytes : Fault::kNone;
+    return IsOfAPiece(request) || fault_on_ ? Fault::kWrongBytes : Fault::kNone;
   });
   Start();
   // The whole arrives as it was put.
   ExpectRow(Get("5"), 5, 1 << 20);
   Stop();
   std::filesystem::remove_all(settings_.store.cache);
-  damage_all_ = true;
+  fault_on_ = true;
   registry_ = std::make_shared<prometheus::Registry>();
   Start();
   EXPECT_EQ(ReasonOf(Get("5").status()), Reason::SEGMENT_CORRUPT);
@@ -346,11 +360,19 @@ TEST_F(RemoteReadsTest, ARowThatIsDamagedOnItsWayIsReadOnceTheSegmentIsLocal) {
   HoldWholeObjects();
   Start();
   EXPECT_EQ(*Count(), 8u);
-  s3_.OnRequest([](const FakeS3::Request& request) {
-    return IsOfAPiece(request) ? Fault::kWrongBytes : Fault::kNone;
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (!IsOfAPiece(request)) {
+      release_.wait();
+      return Fault::kNone;
+    }
+    if (!fault_on_.exchange(true)) asked_.set_value();
+    return Fault::kWrongBytes;
   });
+  auto row = std::async(std::launch::async, [&] { return Get("5"); });
+  // The segment is not local before its row was asked for.
+  asked_.get_future().wait();
   release_.count_down();
-  ExpectRow(Get("5"), 5, 1 << 20);
+  ExpectRow(row.get(), 5, 1 << 20);
 }
 
 TEST_F(RemoteReadsTest, AnS3ThatIsAwayIsSaidAndForgotten) {
@@ -394,6 +416,61 @@ TEST_F(RemoteReadsTest, AQueryThatWaitsForItsSegmentsEndsAtTheFrontendsTimeout) 
   // The load goes on.
   release_.count_down();
   ExpectFirst(Query(3), "3");
+}
+
+TEST_F(RemoteReadsTest, WhatIsWrongWithAQueryIsSaidBeforeItsSegmentsAreLocal) {
+  AddLargeSegment();
+  HoldWholeObjects();
+  Start();
+  v1::QueryRequest request;
+  SetVector(std::vector<float>(kDimension + 1, 0), request.mutable_vector());
+  grpc::ClientContext context;
+  Prepare(&request, &context, std::chrono::seconds(60));
+  v1::QueryResponse response;
+  const grpc::Status status = stub_->Query(&context, request, &response);
+  EXPECT_EQ(ReasonOf(FromGrpc(status, context)), Reason::DIMENSION_MISMATCH);
+}
+
+TEST_F(RemoteReadsTest, AGetOfManyRowsWaitsForTheirSegmentOrReadsThemRemotely) {
+  AddSegment(64, 128 << 10);
+  HoldWholeObjects();
+  Start();
+  EXPECT_EQ(*Count(), 64u);
+  const size_t opened = Pieces();
+  auto rows = std::async(std::launch::async, [&] { return GetMany(64); });
+  ExpectRow(Get("5"), 5, 128 << 10);
+  release_.count_down();
+  EXPECT_EQ(*rows.get(), 64);
+  // That of the one row.
+  EXPECT_LT(Pieces() - opened, 8u);
+
+  Stop();
+  std::filesystem::remove_all(settings_.store.cache);
+  s3_.OnRequest([](const FakeS3::Request& request) {
+    return IsOfAWholeObject(request) ? Fault::kDenied : Fault::kNone;
+  });
+  registry_ = std::make_shared<prometheus::Registry>();
+  Start();
+  EXPECT_EQ(*GetMany(64), 64);
+}
+
+TEST_F(RemoteReadsTest, AGetThatIsGivenUpReadsNoFurtherRows) {
+  AddSegment(32, 256 << 10);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (IsOfAWholeObject(request)) return Fault::kDenied;
+    if (fault_on_ && IsOfAPiece(request)) release_.wait();
+    return Fault::kNone;
+  });
+  settings_.max_pending_reads = 1;
+  Start();
+  EXPECT_EQ(*Count(), 32u);
+  const size_t opened = Pieces();
+  fault_on_ = true;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(GetMany(32, std::chrono::milliseconds(500)).status()));
+  release_.count_down();
+  // Until it has left.
+  while (ReasonOf(Count().status()) == Reason::OVERLOADED) continue;
+  EXPECT_LT(Pieces() - opened, 8u);
 }
 
 TEST_F(RemoteReadsTest, AfterARestartWhatIsOnTheDiskNeedsNoS3) {
