@@ -19,10 +19,9 @@ Executor::~Executor() {
 }
 
 void Executor::Post(Task task) {
-  {
-    MutexLock lock(mutex_);
-    queue_.push_back({std::move(task), std::chrono::steady_clock::now()});
-  }
+  // Held to the end: the task may be what the end of this waits for.
+  const MutexLock lock(mutex_);
+  queue_.push_back({std::move(task), std::chrono::steady_clock::now()});
   changed_.notify_one();
 }
 

@@ -334,7 +334,11 @@ class FakeS3 {
     char* end = nullptr;
     const uint64_t from = std::strtoull(range->second.c_str() + 6, &end, 10);
     const uint64_t to = end[1] == 0 ? object.body.size() - 1 : std::strtoull(end + 1, nullptr, 10);
-    if (from >= object.body.size()) return Error(416, "InvalidRange");
+    if (from >= object.body.size()) {
+      answer = Error(416, "InvalidRange");
+      answer.headers = absl::StrCat("Content-Range: bytes */", object.body.size(), "\r\n");
+      return answer;
+    }
     answer.status = 206;
     answer.body = object.body.substr(from, to - from + 1);
     absl::StrAppend(&answer.headers, "Content-Range: bytes ", from, "-",

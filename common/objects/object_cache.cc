@@ -136,8 +136,12 @@ bool ObjectCache::Await(const Patience& patience, const std::function<bool()>& r
 }
 
 ObjectFile ObjectCache::Find(std::string_view name) {
-  const MutexLock lock(mutex_);
-  return FindChecked(std::string(name));
+  const std::string key(name);
+  {
+    const MutexLock lock(mutex_);
+    if (ObjectFile file = FindChecked(key)) return file;
+  }
+  return Check(key);
 }
 
 ObjectFile ObjectCache::FindChecked(const std::string& name) {

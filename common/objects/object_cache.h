@@ -39,7 +39,7 @@ class ObjectCache {
   // the one that downloads has lost its patience.
   absl::StatusOr<ObjectFile> Get(std::string_view name, const Download& download,
                                  const Patience& patience = {}) EXCLUDES(mutex_);
-  // If it is here, and was checked; else nullptr.
+  // If it is here; else nullptr. One of an earlier life is checked first.
   ObjectFile Find(std::string_view name) EXCLUDES(mutex_);
   // Moves `file`, which holds the object, into the cache. Nothing if that is not possible.
   void Add(std::string_view name, const std::filesystem::path& file, const std::string& sha256)

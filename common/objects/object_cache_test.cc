@@ -131,16 +131,17 @@ TEST_F(ObjectCacheTest, WhoWaitsIsNotHeldToThePatienceOfTheOneWhoDownloads) {
   EXPECT_EQ(downloads_, 1);
 }
 
-TEST_F(ObjectCacheTest, FindsOnlyWhatIsHereAndWasChecked) {
+TEST_F(ObjectCacheTest, FindsOnlyWhatIsHereAndWhole) {
   Open(100);
   EXPECT_EQ(cache_->Find("c/1"), nullptr);
   ASSERT_TRUE(Get("c/1").ok());
+  const fs::path torn = **Get("c/2");
   EXPECT_EQ(Read(cache_->Find("c/1")), "0123456789");
+  std::ofstream(torn) << "012345678x";
   Open(100);
-  EXPECT_EQ(cache_->Find("c/1"), nullptr);
-  ASSERT_TRUE(Get("c/1").ok());
-  EXPECT_NE(cache_->Find("c/1"), nullptr);
-  EXPECT_EQ(downloads_, 1);
+  EXPECT_EQ(Read(cache_->Find("c/1")), "0123456789");
+  EXPECT_EQ(cache_->Find("c/2"), nullptr);
+  EXPECT_FALSE(fs::exists(torn));
 }
 
 TEST_F(ObjectCacheTest, ARestartFindsWhatIsWholeAndNothingElse) {

@@ -69,7 +69,7 @@ class ObjectStore {
   // Whole, on the local disk.
   virtual absl::StatusOr<ObjectFile> Fetch(std::string_view name,
                                            const Patience& patience = {}) const = 0;
-  // The same if it is there already; else, or if that would have to be found out first, nullptr.
+  // The same if it is there already, else nullptr; may read the whole file to find out.
   virtual ObjectFile FetchLocal(std::string_view name) const = 0;
   // Of an object of so many bytes. Asks for nothing yet.
   virtual absl::StatusOr<std::unique_ptr<const ObjectReader>> OpenReader(std::string_view name,

@@ -26,8 +26,10 @@ using std::chrono::steady_clock;
 
 constexpr milliseconds kFirstPause{100};
 constexpr milliseconds kLongestPause{5'000};
-// Of a piece of an object, with all retries.
+// Of a piece of an object, with all retries, until its last try begins; that has a millisecond more
+// for each so many bytes (1 MB/s).
 constexpr milliseconds kPieceTimeout{10'000};
+constexpr uint64_t kPieceBytesPerMs = 1'000;
 constexpr uint64_t kMaxParts = 10'000;
 // Whole downloads whose bytes do not match their checksum, before the object is called corrupt.
 constexpr int kMaxMismatches = 3;
@@ -48,21 +50,22 @@ class Retries {
         given_up_(patience.given_up) {}
 
   milliseconds left() const {
-    return std::max(milliseconds(1),
-                    std::chrono::duration_cast<milliseconds>(end_ - steady_clock::now()));
+    return std::max(milliseconds(1), std::chrono::ceil<milliseconds>(end_ - steady_clock::now()));
   }
   bool are_over() const { return given_up_.stop_requested() || steady_clock::now() >= end_; }
   // False: there is no hope, or no time is left for another try.
   bool Pause(Hope hope) {
     if (hope == Hope::kNone) return false;
+    const bool is_refused = hope == Hope::kIfCredentialsChange;
+    if (is_refused != refused_since_.has_value()) {
+      pause_ = kFirstPause;
+      refused_since_.reset();
+      if (is_refused) refused_since_ = steady_clock::now();
+    }
     const milliseconds pause(absl::Uniform<int64_t>(random_, pause_.count() / 2, pause_.count()));
     pause_ = std::min(pause_ * 2, kLongestPause);
     const auto next = steady_clock::now() + pause;
-    if (next >= end_) return false;
-    if (hope == Hope::kIfCredentialsChange) {
-      if (!refused_since_) refused_since_ = steady_clock::now();
-      if (next >= *refused_since_ + kRotation) return false;
-    }
+    if (next >= end_ || (is_refused && next >= *refused_since_ + kRotation)) return false;
     Mutex mutex;
     const MutexLock lock(mutex);
     CondVar never;
@@ -73,8 +76,9 @@ class Retries {
  private:
   const steady_clock::time_point end_;
   const std::stop_token given_up_;
-  // For their credentials.
+  // Since when all tries were refused for their credentials; null: the last was not.
   std::optional<steady_clock::time_point> refused_since_;
+  // The next, of tries that failed in the same way as the last.
   milliseconds pause_ = kFirstPause;
   absl::BitGen random_;
 };
@@ -325,6 +329,7 @@ class S3Store::Reader final : public ObjectReader {
     SLUICE_CHECK(offset <= bytes_ && bytes <= bytes_ - offset);
     if (bytes == 0) return "";
     Retries retries(std::min(store_.timeout_, kPieceTimeout));
+    const milliseconds transfer(bytes / kPieceBytesPerMs);
     const std::string range = absl::StrCat(offset, "-", offset + bytes - 1);
     std::string content;
     S3Request request{.method = "GET", .key = key_};
@@ -338,16 +343,19 @@ class S3Store::Reader final : public ObjectReader {
       if (const std::string etag = Etag(); !etag.empty()) {
         request.headers.push_back("If-Match: " + etag);
       }
-      S3Answer answer = store_.client_->Send(request, retries.left());
+      S3Answer answer =
+          store_.client_->Send(request, std::min(store_.timeout_, retries.left() + transfer));
       const std::string place = answer.Header("content-range");
-      absl::string_view is_at = place;
+      if (answer.error.empty() && (answer.status == 206 || answer.status == 416)) {
+        SLUICE_RETURN_IF_ERROR(CheckSize(place));
+      }
       if (answer.ok() && answer.status == 206 && content.size() == bytes &&
-          absl::ConsumePrefix(&is_at, absl::StrCat("bytes ", range, "/"))) {
-        SLUICE_RETURN_IF_ERROR(CheckWhole(is_at, answer));
+          absl::StartsWith(place, absl::StrCat("bytes ", range, "/"))) {
+        if (!IsOfSameObject(answer.Header("etag"))) return OtherObject();
         return content;
       }
       if (answer.error.empty() && (answer.status == 412 || answer.status == 416)) {
-        return absl::NotFoundError(absl::StrCat("another object than before: ", key_));
+        return OtherObject();
       }
       if (answer.status / 100 == 2) {
         answer.error = absl::StrCat("S3 answers with other bytes than ", range);
@@ -362,13 +370,25 @@ class S3Store::Reader final : public ObjectReader {
     return etag_;
   }
 
-  // `total`: how many bytes the whole object has, of which this is a piece.
-  absl::Status CheckWhole(absl::string_view total, const S3Answer& answer) const EXCLUDES(mutex_) {
-    uint64_t size = 0;
-    if (!absl::SimpleAtoi(total, &size) || size != bytes_) return WrongSize(key_, size, bytes_);
+  // As the pieces so far, if there are any.
+  bool IsOfSameObject(const std::string& etag) const EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
-    etag_ = answer.Header("etag");
-    return absl::OkStatus();
+    if (etag_.empty()) etag_ = etag;
+    return etag_ == etag;
+  }
+  absl::Status OtherObject() const {
+    return absl::NotFoundError(absl::StrCat("another object than before: ", key_));
+  }
+
+  // `place`: "bytes FROM-TO/TOTAL", or "bytes */TOTAL" where there are none at the range.
+  absl::Status CheckSize(absl::string_view place) const {
+    uint64_t size = 0;
+    const size_t slash = place.rfind('/');
+    if (slash == place.npos || !absl::SimpleAtoi(place.substr(slash + 1), &size) ||
+        size == bytes_) {
+      return absl::OkStatus();
+    }
+    return WrongSize(key_, size, bytes_);
   }
 
   const S3Store& store_;

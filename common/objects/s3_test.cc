@@ -220,6 +220,15 @@ TEST_F(S3Test, PiecesAreOfOneObject) {
   EXPECT_EQ(reader->Read(2, 4).status().code(), absl::StatusCode::kNotFound);
 }
 
+TEST_F(S3Test, APieceOfAnObjectThatWasCutOffIsCorrupt) {
+  s3_.Set("pre/fix/c/1", "01234", "");
+  const auto reader = *store_->OpenReader("c/1", 10);
+  // Before its end, across it, and beyond it.
+  for (const uint64_t from : {1, 3, 6}) {
+    EXPECT_EQ(ReasonOf(reader->Read(from, 4).status()), Reason::SEGMENT_CORRUPT);
+  }
+}
+
 TEST_F(S3Test, AFetchEndsWhenItIsGivenUp) {
   ASSERT_TRUE(Put("c/1", "content").ok());
   Open(true);
@@ -311,6 +320,15 @@ TEST_F(S3Test, CredentialsThatAreReplacedWhileTheyAreRefusedAreTaken) {
   EXPECT_EQ(*Read("c/1"), "content");
   s3_.Fail("GET", {Fault::kExpired});
   EXPECT_EQ(*(*store_->OpenReader("c/1", 7))->Read(0, 3), "con");
+}
+
+TEST_F(S3Test, CredentialsHaveTheirTimeAlsoAfterOtherErrors) {
+  ASSERT_TRUE(Put("c/1", "content").ok());
+  Open(true);
+  std::vector<Fault> faults(6, Fault::k500);
+  faults.push_back(Fault::kExpired);
+  s3_.Fail("GET", faults);
+  EXPECT_EQ(*Read("c/1"), "content");
 }
 
 TEST_F(S3Test, CredentialsThatStayWrongAreSaidLongBeforeTheTimeIsUp) {

@@ -43,8 +43,8 @@ struct Backend {
         pushes(log),
         bytes_through(log),
         write_bytes(options.max_pending_write_bytes),
-        executor(options.read_threads),
         segments(objects, metrics),
+        executor(options.read_threads),
         views(log, segments,
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
               metrics),
@@ -66,8 +66,9 @@ struct Backend {
   grpc::GenericStub bytes_through;
   ByteBudget write_bytes;
   std::atomic<uint64_t> pending_reads = 0;
-  Executor executor;
   SegmentLoader segments;
+  // After what its tasks need.
+  Executor executor;
   ViewCache views;
   // Of the texts of queries.
   const embed::Embedders embedders;

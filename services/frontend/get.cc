@@ -10,11 +10,19 @@
 namespace sluice::frontend {
 namespace {
 
-absl::StatusOr<v1::GetResponse> GetByIds(const View& view, const v1::GetRequest& request) {
+absl::Status CheckPatience(const Patience& patience) {
+  if (!patience.is_over()) return absl::OkStatus();
+  if (patience.given_up.stop_requested()) return absl::CancelledError("the caller gave up");
+  return absl::DeadlineExceededError("the rows could not be read in time");
+}
+
+absl::StatusOr<v1::GetResponse> GetByIds(const View& view, const v1::GetRequest& request,
+                                         const Patience& patience) {
   v1::GetResponse response;
   SetAsOf(view, &response);
   ReplySize size;
   for (const std::string& id : request.ids()) {
+    SLUICE_RETURN_IF_ERROR(CheckPatience(patience));
     const IdHash hash = view.HashOf(id);
     SLUICE_ASSIGN_OR_RETURN(
         std::optional<Row> row,
@@ -30,8 +38,10 @@ absl::StatusOr<v1::GetResponse> GetByIds(const View& view, const v1::GetRequest&
 // Rows in order of id hash, until a page is full.
 class Page {
  public:
-  Page(const View& view, const v1::GetRequest& request, std::optional<IdHash> after)
+  Page(const View& view, const v1::GetRequest& request, std::optional<IdHash> after,
+       const Patience& patience)
       : view_(view),
+        patience_(patience),
         include_(request.include()),
         max_rows_(request.page_size() == 0 ? kDefaultPageSize : request.page_size()),
         after_(after) {}
@@ -64,7 +74,7 @@ class Page {
   // False: the page ended before this id.
   bool Add(const IdHash& id, std::optional<SegmentSet::Place> place,
            std::span<const RecordAt> records) {
-    absl::StatusOr<std::optional<Row>> row = view_.RowOf(place, records, include_.vector());
+    absl::StatusOr<std::optional<Row>> row = Read(place, records);
     if (!row.ok()) {
       error_ = std::move(row).status();
       full_ = true;
@@ -85,7 +95,14 @@ class Page {
     return true;
   }
 
+  absl::StatusOr<std::optional<Row>> Read(std::optional<SegmentSet::Place> place,
+                                          std::span<const RecordAt> records) const {
+    SLUICE_RETURN_IF_ERROR(CheckPatience(patience_));
+    return view_.RowOf(place, records, include_.vector());
+  }
+
   const View& view_;
+  const Patience& patience_;
   const v1::Include& include_;
   const uint32_t max_rows_;
   // The last id in the page.
@@ -125,14 +142,26 @@ absl::Status Check(const v1::GetRequest& request) {
 
 bool NeedsVectors(const v1::GetRequest& request) { return request.include().vector(); }
 
-absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request) {
-  if (request.ids_size() > 0) return GetByIds(view, request);
+bool TakesManyRemoteRows(const View& view, const v1::GetRequest& request) {
+  const SegmentSet& segments = *view.segments();
+  int rows = 0;
+  for (const std::string& id : request.ids()) {
+    const std::optional<SegmentSet::Place> place = segments.Find(view.HashOf(id));
+    if (place && !segments.segments()[place->segment]->is_local()) ++rows;
+    if (rows > kMaxRemoteRows) return true;
+  }
+  return false;
+}
+
+absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request,
+                                       const Patience& patience) {
+  if (request.ids_size() > 0) return GetByIds(view, request, patience);
   std::optional<IdHash> after;
   if (!request.page_token().empty()) {
     SLUICE_ASSIGN_OR_RETURN(
         after, DecodePageToken(request.page_token(), view.collection(), view.incarnation()));
   }
-  return Page(view, request, after).Collect();
+  return Page(view, request, after, patience).Collect();
 }
 
 absl::Status Check(const v1::CountRequest& request) { return CheckLevel(request.level()); }

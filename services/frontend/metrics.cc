@@ -85,6 +85,9 @@ Metrics::Metrics(prometheus::Registry& registry)
       loading_segments(AddGauge(registry, "sluice_frontend_loading_segments",
                                 "Remote segments whose objects are on their way to the local "
                                 "disk, or wait for it")),
+      loads_failed(AddCounter(registry, "sluice_frontend_segment_loads_failed_total",
+                              "Loads of segments to the local disk that failed, other than for "
+                              "their objects being gone")),
       embed_seconds(BuildHistogram()
                         .Name("sluice_frontend_embed_seconds")
                         .Help("Embedding the text of a query by an embedder elsewhere, failures "

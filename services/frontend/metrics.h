@@ -44,6 +44,7 @@ class Metrics {
   prometheus::Counter& segments_local;
   prometheus::Counter& segments_remote;
   prometheus::Gauge& loading_segments;
+  prometheus::Counter& loads_failed;
   prometheus::Histogram& embed_seconds;
 };
 

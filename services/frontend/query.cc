@@ -46,26 +46,6 @@ absl::Status CheckVector(const v1::Vector& vector) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<float>> VectorOfQuery(const View& view,
-                                                 const v1::QueryRequest& request) {
-  if (request.has_text() && view.embedder().kind() != embed::kHashing) {
-    return MakeError(Reason::NO_EMBEDDER, "the collection has no embedder: query by vector");
-  }
-  if (view.dimension() == 0) {
-    return MakeError(Reason::NO_DIMENSION,
-                     "the collection has no dimension yet: no vector was written");
-  }
-  if (request.has_text()) return HashingEmbedder(view.dimension()).Embed(request.text());
-  if (request.vector().dimension() != view.dimension()) {
-    return MakeError(Reason::DIMENSION_MISMATCH,
-                     absl::StrCat("vector has dimension ", request.vector().dimension(),
-                                  "; the collection's is ", view.dimension()),
-                     {{"expected", absl::StrCat(view.dimension())},
-                      {"actual", absl::StrCat(request.vector().dimension())}});
-  }
-  return VectorOf(request.vector());
-}
-
 bool Nearer(const Candidate& a, const Candidate& b) {
   return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
 }
@@ -177,11 +157,32 @@ absl::Status Check(const v1::QueryRequest& request) {
   return CheckLevel(request.level());
 }
 
+absl::Status Check(const View& view, const v1::QueryRequest& request) {
+  if (request.has_text() && view.embedder().kind() != embed::kHashing) {
+    return MakeError(Reason::NO_EMBEDDER, "the collection has no embedder: query by vector");
+  }
+  if (view.dimension() == 0) {
+    return MakeError(Reason::NO_DIMENSION,
+                     "the collection has no dimension yet: no vector was written");
+  }
+  if (request.has_vector() && request.vector().dimension() != view.dimension()) {
+    return MakeError(Reason::DIMENSION_MISMATCH,
+                     absl::StrCat("vector has dimension ", request.vector().dimension(),
+                                  "; the collection's is ", view.dimension()),
+                     {{"expected", absl::StrCat(view.dimension())},
+                      {"actual", absl::StrCat(request.vector().dimension())}});
+  }
+  return absl::OkStatus();
+}
+
 bool NeedsVectors(const v1::QueryRequest&) { return true; }
 
 absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryRequest& request,
                                          Executor* helpers) {
-  SLUICE_ASSIGN_OR_RETURN(const std::vector<float> query, VectorOfQuery(view, request));
+  SLUICE_RETURN_IF_ERROR(Check(view, request));
+  const std::vector<float> query = request.has_text()
+                                       ? HashingEmbedder(view.dimension()).Embed(request.text())
+                                       : VectorOf(request.vector());
   return Answer(view, request, query, helpers);
 }
 

@@ -19,7 +19,7 @@ constexpr int kMaxViews = 4;
 }  // namespace
 
 ReadCall::ReadCall(const char* name, Backend& backend, const Exchange& exchange)
-    : Call(name, Kind::kRead, backend, exchange) {
+    : Call(name, Kind::kRead, backend, exchange), deadline_(backend.DeadlineOf(*exchange.context)) {
   ++backend.pending_reads;
 }
 
@@ -43,7 +43,7 @@ void ReadCall::TakeView() {
   ++views_taken_;
   backend().views.Take({.collection = collection_id_,
                         .level = level(),
-                        .deadline = backend().DeadlineOf(*exchange().context),
+                        .deadline = deadline_,
                         .given_up = given_up()},
                        [this](absl::StatusOr<ViewCache::ViewPtr> view) {
                          if (!view.ok()) return Fail(view.status());
@@ -54,20 +54,29 @@ void ReadCall::TakeView() {
                        });
 }
 
+Patience ReadCall::patience() const {
+  return {
+      .deadline = std::chrono::steady_clock::now() + (deadline_ - std::chrono::system_clock::now()),
+      .given_up = given_up()};
+}
+
 void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
   is_local_ = view->segments()->is_local();
   if (is_local_) return AnswerFrom(view);
-  if (!needs_local_) {
+  if (absl::Status checked = CheckWith(*view); !checked.ok()) return Fail(checked);
+  const bool needs_local = needs_local_;
+  if (!needs_local && !TakesManyRemoteRowsOf(*view)) {
     backend().segments.Load(*view);
     return AnswerFrom(view);
   }
-  backend().segments.AwaitLocal(*view, given_up(), [this, view](absl::Status loaded) {
-    backend().executor.Post([this, view, loaded = std::move(loaded)] {
-      if (!loaded.ok()) return FailFrom(view, loaded);
-      is_local_ = true;
+  const auto loaded = [this, view, needs_local](absl::Status result) {
+    backend().executor.Post([this, view, needs_local, result = std::move(result)] {
+      if (!result.ok() && needs_local) return FailFrom(view, result);
+      is_local_ = result.ok();
       AnswerFrom(view);
     });
-  });
+  };
+  backend().segments.AwaitLocal(*view, patience(), loaded);
 }
 
 void ReadCall::FailFrom(const ViewCache::ViewPtr& view, const absl::Status& error) {
@@ -82,15 +91,29 @@ void ReadCall::FailFrom(const ViewCache::ViewPtr& view, const absl::Status& erro
 }
 
 template <>
+bool ReadCallOf<v1::GetRequest>::TakesManyRemoteRowsOf(const View& view) const {
+  return TakesManyRemoteRows(view, request_);
+}
+
+template <>
+void ReadCallOf<v1::GetRequest>::AnswerFrom(ViewCache::ViewPtr view) {
+  Answer(view, frontend::Answer(*view, request_, patience()));
+}
+
+template <>
+absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const {
+  return NeedsEmbedder(view, request_) ? absl::OkStatus() : Check(view, request_);
+}
+
+template <>
 void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
   if (!NeedsEmbedder(*view, request_)) {
     return Answer(view, frontend::Answer(*view, request_, &backend().executor));
   }
   const auto since = std::chrono::steady_clock::now();
-  const auto left =
-      std::max(std::chrono::milliseconds(1),
-               std::chrono::ceil<std::chrono::milliseconds>(
-                   backend().DeadlineOf(*exchange().context) - std::chrono::system_clock::now()));
+  const auto left = std::max(
+      std::chrono::milliseconds(1),
+      std::chrono::ceil<std::chrono::milliseconds>(deadline() - std::chrono::system_clock::now()));
   EmbedText(backend().embedders, *view, request_.text(), left,
             [this, view, since](absl::StatusOr<std::vector<float>> vector) {
               backend().metrics.embed_seconds.Observe(

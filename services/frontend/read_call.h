@@ -4,9 +4,10 @@
 // after all.
 #pragma once
 
-#include <functional>
+#include <chrono>
 
 #include "absl/status/statusor.h"
+#include "common/objects/object_store.h"
 #include "services/frontend/backend.h"
 #include "services/frontend/call.h"
 #include "services/frontend/reads.h"
@@ -27,6 +28,13 @@ class ReadCall : public Call {
   virtual const v1::ReadLevel& level() const = 0;
   // Of the request.
   virtual bool needs_vectors() const = 0;
+  std::chrono::system_clock::time_point deadline() const { return deadline_; }
+  // Until then, or until the caller gives up.
+  Patience patience() const;
+  // Of the request and a view: what can be said before its segments are local, and whether they
+  // are better waited for though it needs no vectors.
+  virtual absl::Status CheckWith(const View& view) const = 0;
+  virtual bool TakesManyRemoteRowsOf(const View& view) const = 0;
   // Answers with Succeed, Fail or FailFrom.
   virtual void AnswerFrom(ViewCache::ViewPtr view) = 0;
   // `error`: of an answer from `view`. Answers with it, or in another way.
@@ -37,6 +45,8 @@ class ReadCall : public Call {
   void TakeView();
   void AnswerFromWhatIsReady(const ViewCache::ViewPtr& view);
 
+  // Of the caller, or our own.
+  const std::chrono::system_clock::time_point deadline_;
   CollectionId collection_id_;
   int views_taken_ = 0;
   // Whether the view must be local, and whether that in use was when it was begun with.
@@ -57,6 +67,8 @@ class ReadCallOf final : public ReadCall {
   const v1::CollectionRef& collection() const override { return request_.collection(); }
   const v1::ReadLevel& level() const override { return request_.level(); }
   bool needs_vectors() const override { return NeedsVectors(request_); }
+  absl::Status CheckWith(const View&) const override { return absl::OkStatus(); }
+  bool TakesManyRemoteRowsOf(const View&) const override { return false; }
   void AnswerFrom(ViewCache::ViewPtr view) override {
     Answer(view, frontend::Answer(*view, request_));
   }
@@ -69,6 +81,13 @@ class ReadCallOf final : public ReadCall {
   Request request_;
 };
 
+template <>
+bool ReadCallOf<v1::GetRequest>::TakesManyRemoteRowsOf(const View& view) const;
+template <>
+void ReadCallOf<v1::GetRequest>::AnswerFrom(ViewCache::ViewPtr view);
+
+template <>
+absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const;
 // A text may have to be embedded elsewhere first.
 template <>
 void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view);

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/base/executor.h"
+#include "common/objects/object_store.h"
 #include "services/frontend/view.h"
 #include "sluice/v1/frontend.pb.h"
 
@@ -20,6 +21,8 @@ inline constexpr uint64_t kMaxIdsPerGet = 10'000;
 inline constexpr uint32_t kMaxPageSize = 1'000;
 inline constexpr uint32_t kDefaultPageSize = 100;
 inline constexpr uint64_t kMaxPageBytes = 1 << 20;
+// Rows that a Get by ids reads from segments that are not local, each by a request of its own.
+inline constexpr int kMaxRemoteRows = 32;
 inline constexpr uint32_t kMaxHits = 1'000;
 inline constexpr uint32_t kDefaultHits = 10;
 // Channels of ours take 32 MiB.
@@ -35,7 +38,17 @@ bool NeedsVectors(const v1::GetRequest& request);
 bool NeedsVectors(const v1::CountRequest& request);
 bool NeedsVectors(const v1::QueryRequest& request);
 
-absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request);
+// What can be said before the view's segments are local: the errors of Answer. Not for texts that
+// need an embedder elsewhere (query_text.h).
+absl::Status Check(const View& view, const v1::QueryRequest& request);
+
+// Whether the answer takes so many rows of segments that are not local that these are better waited
+// for.
+bool TakesManyRemoteRows(const View& view, const v1::GetRequest& request);
+
+// DEADLINE_EXCEEDED or CANCELLED once `patience` ends, which is looked at before each row.
+absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request,
+                                       const Patience& patience = {});
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
 // Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER. Not for
 // texts that need an embedder elsewhere (query_text.h). Threads of `helpers` that have nothing else

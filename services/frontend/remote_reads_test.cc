@@ -54,6 +54,7 @@ class RemoteReadsTest : public ::testing::Test {
     server_settings_.drain_ms = 5'000;
   }
   ~RemoteReadsTest() override {
+    if (!release_.try_wait()) release_.count_down();
     Stop();
     log_server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
   }
@@ -119,6 +120,19 @@ class RemoteReadsTest : public ::testing::Test {
     if (!status.ok()) return FromGrpc(status, context);
     return response;
   }
+  // How many of the rows "0" up to `rows` there are.
+  absl::StatusOr<int> GetMany(int rows,
+                              std::chrono::milliseconds within = std::chrono::seconds(60)) {
+    v1::GetRequest request;
+    for (int i = 0; i < rows; ++i) request.add_ids(std::to_string(i));
+    request.mutable_include()->set_document(true);
+    grpc::ClientContext context;
+    Prepare(&request, &context, within);
+    v1::GetResponse response;
+    const grpc::Status status = stub_->Get(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status, context);
+    return response.rows_size();
+  }
   absl::StatusOr<v1::QueryResponse> Query(
       float near, std::chrono::milliseconds within = std::chrono::seconds(60)) {
     v1::QueryRequest request;
@@ -156,10 +170,10 @@ class RemoteReadsTest : public ::testing::Test {
     return static_cast<size_t>(std::count_if(gets.begin(), gets.end(), IsOfAPiece));
   }
   size_t Wholes() { return s3_.Requests("GET").size() - Pieces(); }
-  // What asks for a whole object waits from now on, until the latch is counted down.
-  void HoldWholeObjects(std::latch* release) {
-    s3_.OnRequest([release](const FakeS3::Request& request) {
-      if (IsOfAWholeObject(request)) release->wait();
+  // What asks for a whole object waits from now on, until release_ is counted down.
+  void HoldWholeObjects() {
+    s3_.OnRequest([this](const FakeS3::Request& request) {
+      if (IsOfAWholeObject(request)) release_.wait();
       return Fault::kNone;
     });
   }
@@ -168,6 +182,11 @@ class RemoteReadsTest : public ::testing::Test {
   static constexpr char kPlace[] = "s3://bucket/segments";
 
   testing::TempFolder folder_;
+  // What the server's threads may still look at while it ends.
+  std::latch release_{1};
+  std::atomic_flag merged_;
+  std::atomic<bool> fault_on_ = false;
+  std::promise<void> asked_;
   FakeS3 s3_;
   FrontendSettings settings_;
   std::unique_ptr<ObjectStore> written_;
@@ -186,8 +205,7 @@ TEST_F(RemoteReadsTest, ARowOfALargeSegmentTakesASmallPartOfIt) {
   AddSegment(64'000, 1'000);
   const uint64_t bytes = collection_->segments()[0].bytes();
   ASSERT_GT(bytes, 50u << 20);
-  std::latch release(1);
-  HoldWholeObjects(&release);
+  HoldWholeObjects();
   Start();
   ExpectRow(Get("4711"), 4711, 1'000);
   // Of which the id index is the most.
@@ -196,13 +214,12 @@ TEST_F(RemoteReadsTest, ARowOfALargeSegmentTakesASmallPartOfIt) {
   ExpectRow(Get("17"), 17, 1'000);
   // A block.
   EXPECT_LT(s3_.bytes_sent() - opened, 20'000u);
-  release.count_down();
+  release_.count_down();
 }
 
 TEST_F(RemoteReadsTest, WhatNeedsNoVectorsIsAnsweredBeforeTheSegmentIsLocal) {
   AddLargeSegment();
-  std::latch release(1);
-  HoldWholeObjects(&release);
+  HoldWholeObjects();
   Start();
   auto query = std::async(std::launch::async, [&] { return Query(3); });
   auto vector = std::async(std::launch::async, [&] { return Get("2", true); });
@@ -223,7 +240,7 @@ TEST_F(RemoteReadsTest, WhatNeedsNoVectorsIsAnsweredBeforeTheSegmentIsLocal) {
   EXPECT_EQ(*Count(), 7u);
   EXPECT_EQ(query.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   EXPECT_EQ(vector.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
-  release.count_down();
+  release_.count_down();
   ExpectFirst(query.get(), "3");
   const auto row = vector.get();
   ExpectRow(row, 2, 1 << 20);
@@ -257,24 +274,22 @@ TEST_F(RemoteReadsTest, ASmallSegmentIsFetchedWhole) {
 
 TEST_F(RemoteReadsTest, ASmallSegmentDoesNotWaitForLargeOnes) {
   for (int i = 0; i < 4; ++i) AddLargeSegment();
-  std::latch release(1);
   s3_.OnRequest([&](const FakeS3::Request& request) {
-    if (IsOfAWholeObject(request) && !request.uri.ends_with("/5/1")) release.wait();
+    if (IsOfAWholeObject(request) && !request.uri.ends_with("/5/1")) release_.wait();
     return Fault::kNone;
   });
   Start();
   ExpectRow(Get("5"), 5, 1 << 20);
   AddSegment(1, 100);
   ExpectRow(Get("0"), 0, 100);
-  release.count_down();
+  release_.count_down();
   ExpectFirst(Query(3), "3");
 }
 
 // Invariant 9 (bounded): who is gone holds no place.
 TEST_F(RemoteReadsTest, AQueryThatIsGivenUpLeavesWhileTheSegmentIsOnItsWay) {
   AddLargeSegment();
-  std::latch release(1);
-  HoldWholeObjects(&release);
+  HoldWholeObjects();
   settings_.max_pending_reads = 1;
   Start();
   EXPECT_TRUE(absl::IsDeadlineExceeded(Query(3, std::chrono::milliseconds(300)).status()));
@@ -285,7 +300,7 @@ TEST_F(RemoteReadsTest, AQueryThatIsGivenUpLeavesWhileTheSegmentIsOnItsWay) {
   absl::StatusOr<uint64_t> count = Count();
   while (is_overloaded(count)) count = Count();
   EXPECT_EQ(*count, 8u);
-  release.count_down();
+  release_.count_down();
   absl::StatusOr<v1::QueryResponse> query = Query(3);
   while (is_overloaded(query)) query = Query(3);
   ExpectFirst(query, "3");
@@ -294,31 +309,28 @@ TEST_F(RemoteReadsTest, AQueryThatIsGivenUpLeavesWhileTheSegmentIsOnItsWay) {
 TEST_F(RemoteReadsTest, ARowIsReadFromWhatTookItsSegmentsPlaceMeanwhile) {
   AddLargeSegment();
   AddLargeSegment();
-  std::latch release(1);
-  HoldWholeObjects(&release);
+  HoldWholeObjects();
   Start();
   EXPECT_EQ(*Count(), 8u);
   // As the row is asked for, its segment is merged with the other, and both are deleted.
-  std::atomic_flag merged;
   s3_.OnRequest([&](const FakeS3::Request& request) {
-    if (IsOfAPiece(request) && !merged.test_and_set()) {
+    if (IsOfAPiece(request) && !merged_.test_and_set()) {
       log_->Change([](FakeCollection& collection) { collection.Merge(0, 2); });
     } else if (IsOfAWholeObject(request) && !request.uri.ends_with("/3/1")) {
-      release.wait();
+      release_.wait();
     }
     return Fault::kNone;
   });
   ExpectRow(Get("5"), 5, 1 << 20);
-  EXPECT_TRUE(merged.test());
-  release.count_down();
+  EXPECT_TRUE(merged_.test());
+  release_.count_down();
 }
 
 TEST_F(RemoteReadsTest, AQueryIsAnsweredFromWhatTookItsSegmentsPlaceMeanwhile) {
   AddLargeSegment();
   AddLargeSegment();
-  std::atomic_flag merged;
   s3_.OnRequest([&](const FakeS3::Request& request) {
-    if (IsOfAWholeObject(request) && !merged.test_and_set()) {
+    if (IsOfAWholeObject(request) && !merged_.test_and_set()) {
       log_->Change([](FakeCollection& collection) { collection.Merge(0, 2); });
     }
     return Fault::kNone;
@@ -329,16 +341,15 @@ TEST_F(RemoteReadsTest, AQueryIsAnsweredFromWhatTookItsSegmentsPlaceMeanwhile) {
 
 TEST_F(RemoteReadsTest, APieceThatIsDamagedIsNotServed) {
   AddLargeSegment();
-  std::atomic<bool> damage_all = false;
   s3_.OnRequest([&](const FakeS3::Request& request) {
-    return IsOfAPiece(request) || damage_all ? Fault::kWrongBytes : Fault::kNone;
+    return IsOfAPiece(request) || fault_on_ ? Fault::kWrongBytes : Fault::kNone;
   });
   Start();
   // The whole arrives as it was put.
   ExpectRow(Get("5"), 5, 1 << 20);
   Stop();
   std::filesystem::remove_all(settings_.store.cache);
-  damage_all = true;
+  fault_on_ = true;
   registry_ = std::make_shared<prometheus::Registry>();
   Start();
   EXPECT_EQ(ReasonOf(Get("5").status()), Reason::SEGMENT_CORRUPT);
@@ -346,15 +357,22 @@ TEST_F(RemoteReadsTest, APieceThatIsDamagedIsNotServed) {
 
 TEST_F(RemoteReadsTest, ARowThatIsDamagedOnItsWayIsReadOnceTheSegmentIsLocal) {
   AddLargeSegment();
-  std::latch release(1);
-  HoldWholeObjects(&release);
+  HoldWholeObjects();
   Start();
   EXPECT_EQ(*Count(), 8u);
-  s3_.OnRequest([](const FakeS3::Request& request) {
-    return IsOfAPiece(request) ? Fault::kWrongBytes : Fault::kNone;
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (!IsOfAPiece(request)) {
+      release_.wait();
+      return Fault::kNone;
+    }
+    if (!fault_on_.exchange(true)) asked_.set_value();
+    return Fault::kWrongBytes;
   });
-  release.count_down();
-  ExpectRow(Get("5"), 5, 1 << 20);
+  auto row = std::async(std::launch::async, [&] { return Get("5"); });
+  // The segment is not local before its row was asked for.
+  asked_.get_future().wait();
+  release_.count_down();
+  ExpectRow(row.get(), 5, 1 << 20);
 }
 
 TEST_F(RemoteReadsTest, AnS3ThatIsAwayIsSaidAndForgotten) {
@@ -367,10 +385,106 @@ TEST_F(RemoteReadsTest, AnS3ThatIsAwayIsSaidAndForgotten) {
   EXPECT_TRUE(absl::IsUnavailable(Query(3).status()));
   ExpectRow(Get("5"), 5, 1 << 20);
   s3_.OnRequest(nullptr);
+  // A load that failed is not begun again at once.
   absl::StatusOr<v1::QueryResponse> query = Query(3);
-  // One that joins a load of before fails with that.
-  if (!query.ok()) query = Query(3);
+  while (absl::IsUnavailable(query.status())) query = Query(3);
   ExpectFirst(query, "3");
+}
+
+TEST_F(RemoteReadsTest, WhatFailedToLoadIsLeftAloneForAWhile) {
+  AddLargeSegment();
+  s3_.OnRequest([](const FakeS3::Request& request) {
+    return IsOfAWholeObject(request) ? Fault::kDenied : Fault::kNone;
+  });
+  Start();
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_TRUE(absl::IsUnavailable(Query(3).status()));
+    ExpectRow(Get("5"), 5, 1 << 20);
+  }
+  // The pauses double from 1 s on.
+  EXPECT_GE(Wholes(), 1u);
+  EXPECT_LT(Wholes(), 8u);
+}
+
+TEST_F(RemoteReadsTest, AQueryThatWaitsForItsSegmentsEndsAtTheFrontendsTimeout) {
+  AddLargeSegment();
+  HoldWholeObjects();
+  settings_.timeout_ms = 2'000;
+  Start();
+  EXPECT_EQ(*Count(), 8u);
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Query(3).status()));
+  // The load goes on.
+  release_.count_down();
+  ExpectFirst(Query(3), "3");
+}
+
+TEST_F(RemoteReadsTest, WhatIsWrongWithAQueryIsSaidBeforeItsSegmentsAreLocal) {
+  AddLargeSegment();
+  HoldWholeObjects();
+  Start();
+  v1::QueryRequest request;
+  SetVector(std::vector<float>(kDimension + 1, 0), request.mutable_vector());
+  grpc::ClientContext context;
+  Prepare(&request, &context, std::chrono::seconds(60));
+  v1::QueryResponse response;
+  const grpc::Status status = stub_->Query(&context, request, &response);
+  EXPECT_EQ(ReasonOf(FromGrpc(status, context)), Reason::DIMENSION_MISMATCH);
+}
+
+TEST_F(RemoteReadsTest, AGetOfManyRowsWaitsForTheirSegmentOrReadsThemRemotely) {
+  AddSegment(64, 128 << 10);
+  HoldWholeObjects();
+  Start();
+  EXPECT_EQ(*Count(), 64u);
+  const size_t opened = Pieces();
+  auto rows = std::async(std::launch::async, [&] { return GetMany(64); });
+  ExpectRow(Get("5"), 5, 128 << 10);
+  release_.count_down();
+  EXPECT_EQ(*rows.get(), 64);
+  // That of the one row.
+  EXPECT_LT(Pieces() - opened, 8u);
+
+  Stop();
+  std::filesystem::remove_all(settings_.store.cache);
+  s3_.OnRequest([](const FakeS3::Request& request) {
+    return IsOfAWholeObject(request) ? Fault::kDenied : Fault::kNone;
+  });
+  registry_ = std::make_shared<prometheus::Registry>();
+  Start();
+  EXPECT_EQ(*GetMany(64), 64);
+}
+
+TEST_F(RemoteReadsTest, AGetThatIsGivenUpReadsNoFurtherRows) {
+  AddSegment(32, 256 << 10);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (IsOfAWholeObject(request)) return Fault::kDenied;
+    if (fault_on_ && IsOfAPiece(request)) release_.wait();
+    return Fault::kNone;
+  });
+  settings_.max_pending_reads = 1;
+  Start();
+  EXPECT_EQ(*Count(), 32u);
+  const size_t opened = Pieces();
+  fault_on_ = true;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(GetMany(32, std::chrono::milliseconds(500)).status()));
+  release_.count_down();
+  // Until it has left.
+  while (ReasonOf(Count().status()) == Reason::OVERLOADED) continue;
+  EXPECT_LT(Pieces() - opened, 8u);
+}
+
+TEST_F(RemoteReadsTest, AfterARestartWhatIsOnTheDiskNeedsNoS3) {
+  AddLargeSegment();
+  Start();
+  ExpectFirst(Query(3), "3");
+  Stop();
+  s3_.OnRequest([](const FakeS3::Request&) { return Fault::k500; });
+  registry_ = std::make_shared<prometheus::Registry>();
+  Start();
+  const size_t requests = s3_.Requests("GET").size();
+  ExpectRow(Get("5"), 5, 1 << 20);
+  ExpectFirst(Query(3), "3");
+  EXPECT_EQ(s3_.Requests("GET").size(), requests);
 }
 
 TEST_F(RemoteReadsTest, AStopDoesNotWaitForWhatIsOnItsWay) {

@@ -1,7 +1,8 @@
 #include "services/frontend/segment_loader.h"
 
-#include <chrono>
-#include <utility>
+#include <algorithm>
+#include <functional>
+#include <optional>
 
 #include "common/errors/errors.h"
 
@@ -13,6 +14,12 @@ namespace {
 constexpr size_t kThreads = 3;
 // Of opening a small segment: a thread that answers reads waits for it.
 constexpr std::chrono::seconds kOpenPatience{10};
+// Loads at once, beyond which none is begun that nobody waits for.
+constexpr size_t kMaxUnwaited = 1'024;
+// After a load failed, until it is begun again: twice as long each time.
+using Pause = std::chrono::steady_clock::duration;
+constexpr Pause kFirstPause = std::chrono::seconds(1);
+constexpr Pause kLongestPause = std::chrono::seconds(60);
 
 absl::StatusOr<std::shared_ptr<const Segment>> FetchAndOpen(const ObjectStore& objects,
                                                             const std::string& object,
@@ -28,8 +35,9 @@ absl::StatusOr<std::shared_ptr<const Segment>> FetchAndOpen(const ObjectStore& o
 struct SegmentLoader::Wait {
   // Null once it was called.
   Done done;
-  // Segments that are being loaded.
-  size_t left = 0;
+  // That are being loaded.
+  std::vector<std::string> objects;
+  Timer::Id timer;
   std::optional<std::stop_callback<std::function<void()>>> on_given_up;
 };
 
@@ -77,83 +85,166 @@ absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::OpenLocal(
 
 void SegmentLoader::Load(const View& view) { LoadAll(view, nullptr); }
 
-void SegmentLoader::AwaitLocal(const View& view, const std::stop_token& given_up, Done done) {
+void SegmentLoader::AwaitLocal(const View& view, const Patience& patience, Done done) {
   const auto wait = std::make_shared<Wait>();
   wait->done = std::move(done);
-  // First, as it may come at any time from now on.
-  wait->on_given_up.emplace(given_up, [this, weak = std::weak_ptr(wait)] {
-    Done cancelled;
-    if (const std::shared_ptr<Wait> held = weak.lock()) {
-      const MutexLock lock(mutex_);
-      cancelled = std::exchange(held->done, nullptr);
-    }
-    if (cancelled) cancelled(absl::CancelledError("the caller gave up"));
+  // First, as they may come at any time from now on.
+  wait->on_given_up.emplace(patience.given_up, [this, weak = std::weak_ptr(wait)] {
+    GiveUp(weak, absl::CancelledError("the caller gave up"));
   });
+  {
+    const MutexLock lock(mutex_);
+    wait->timer = timer_.At(patience.deadline, [this, weak = std::weak_ptr(wait)] {
+      GiveUp(weak, absl::DeadlineExceededError("the segments did not arrive in time"));
+    });
+  }
   LoadAll(view, wait);
 }
 
 void SegmentLoader::LoadAll(const View& view, const std::shared_ptr<Wait>& wait) {
-  std::vector<const Segment*> begun;
-  Done ready;
+  size_t begun = 0;
+  absl::Status failed;
+  Done ended;
   {
     const MutexLock lock(mutex_);
+    if (wait != nullptr && !wait->done) return;
     for (const std::shared_ptr<const Segment>& segment : view.segments()->segments()) {
       if (segment->is_local()) continue;
-      const auto [loading, is_new] = loading_.try_emplace(segment.get());
-      if (is_new) {
-        loading->second.segment = segment;
-        loading->second.object =
-            SegmentObjectName(view.collection(), view.incarnation(), segment->info());
-        begun.push_back(segment.get());
+      const std::string object =
+          SegmentObjectName(view.collection(), view.incarnation(), segment->info());
+      if (const Failure* const failure = FindFailure(object)) {
+        failed = failure->error;
+        continue;
       }
+      if (wait == nullptr && loading_.size() >= kMaxUnwaited && !loading_.contains(object)) {
+        continue;
+      }
+      const auto [found, is_new] = loading_.try_emplace(object);
+      Loading& loading = found->second;
+      if (is_new) {
+        loading.info = segment->info();
+        loading.number = ++last_number_;
+        ++begun;
+      }
+      std::erase_if(loading.segments, [&](const std::weak_ptr<const Segment>& other) {
+        return other.expired() || other.lock() == segment;
+      });
+      loading.segments.push_back(segment);
       if (wait == nullptr) continue;
-      loading->second.waits.push_back(wait);
-      ++wait->left;
+      loading.waits.push_back(wait);
+      wait->objects.push_back(object);
     }
-    if (wait != nullptr && wait->left == 0) ready = std::exchange(wait->done, nullptr);
+    if (wait != nullptr && (!failed.ok() || wait->objects.empty())) ended = End(wait);
     metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
   }
-  for (const Segment* segment : begun) threads_.Post([this, segment] { LoadOne(segment); });
-  if (ready) ready(absl::OkStatus());
+  for (; begun > 0; --begun) threads_.Post([this] { LoadNext(); });
+  if (ended) ended(failed);
 }
 
-void SegmentLoader::LoadOne(const Segment* key) {
-  // Freed once the lock is let go.
-  Loading loading;
+void SegmentLoader::LoadNext() {
+  std::string object;
+  v1::SegmentInfo info;
   {
     const MutexLock lock(mutex_);
-    const Loading& found = loading_.find(key)->second;
-    if (found.waits.empty() && found.segment.use_count() == 1) {
-      // Nobody holds the view any more.
-      loading = Take(key);
-      return;
-    }
-    loading.segment = found.segment;
-    loading.object = found.object;
+    auto* const next = Next();
+    metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
+    if (next == nullptr) return;
+    next->second.is_begun = true;
+    object = next->first;
+    info = next->second.info;
   }
-  const absl::StatusOr<std::shared_ptr<const Segment>> local =
-      OpenLocal(loading.object, loading.segment->info(), {.given_up = stop_.get_token()});
-  if (local.ok()) loading.segment->UseLocal(*local);
+  Conclude(object, OpenLocal(object, info, {.given_up = stop_.get_token()}));
+}
+
+std::pair<const std::string, SegmentLoader::Loading>* SegmentLoader::Next() {
+  absl::erase_if(loading_, [](const auto& entry) {
+    const Loading& loading = entry.second;
+    return !loading.is_begun && loading.waits.empty() &&
+           std::all_of(loading.segments.begin(), loading.segments.end(),
+                       [](const auto& segment) { return segment.expired(); });
+  });
+  const auto rank = [](const Loading& loading) {
+    return std::pair(loading.waits.empty(), loading.number);
+  };
+  std::pair<const std::string, Loading>* next = nullptr;
+  for (auto& entry : loading_) {
+    if (entry.second.is_begun) continue;
+    if (next == nullptr || rank(entry.second) < rank(next->second)) next = &entry;
+  }
+  return next;
+}
+
+void SegmentLoader::Conclude(const std::string& object,
+                             const absl::StatusOr<std::shared_ptr<const Segment>>& local) {
+  // Freed once the lock is let go.
+  Loading loading;
+  std::vector<std::shared_ptr<const Segment>> segments;
   std::vector<Done> ended;
   {
     const MutexLock lock(mutex_);
-    loading = Take(key);
-    for (const std::shared_ptr<Wait>& wait : loading.waits) {
-      --wait->left;
-      if (wait->done && (!local.ok() || wait->left == 0)) {
-        ended.push_back(std::exchange(wait->done, nullptr));
+    const auto found = loading_.find(object);
+    loading = std::move(found->second);
+    loading_.erase(found);
+    metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
+    if (local.ok()) {
+      failures_.erase(object);
+      for (const std::weak_ptr<const Segment>& segment : loading.segments) {
+        segments.push_back(segment.lock());
+        if (segments.back() != nullptr) segments.back()->UseLocal(*local);
       }
+    } else {
+      Remember(object, local.status());
+    }
+    for (const std::shared_ptr<Wait>& wait : loading.waits) {
+      std::erase(wait->objects, object);
+      if (!local.ok() || wait->objects.empty()) ended.push_back(End(wait));
     }
   }
   for (Done& done : ended) done(local.status());
 }
 
-SegmentLoader::Loading SegmentLoader::Take(const Segment* key) {
-  const auto found = loading_.find(key);
-  Loading loading = std::move(found->second);
-  loading_.erase(found);
-  metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
-  return loading;
+void SegmentLoader::Remember(const std::string& object, const absl::Status& error) {
+  // What is gone costs little to find out again, and the next view is without it.
+  if (ReasonOf(error) == Reason::SEGMENT_MISSING || stop_.stop_requested()) return;
+  const auto now = std::chrono::steady_clock::now();
+  absl::erase_if(failures_,
+                 [&](const auto& entry) { return now >= entry.second.retry_at + kLongestPause; });
+  Failure& failure = failures_[object];
+  failure.error = error;
+  failure.pause = std::clamp(2 * failure.pause, kFirstPause, kLongestPause);
+  failure.retry_at = now + failure.pause;
+  metrics_.loads_failed.Increment();
+  load_failed_(server::Level::kWarn, "a segment was not loaded",
+               {{"object", object}, {"error", error}});
+}
+
+const SegmentLoader::Failure* SegmentLoader::FindFailure(const std::string& object) const {
+  const auto found = failures_.find(object);
+  if (found == failures_.end() || std::chrono::steady_clock::now() >= found->second.retry_at) {
+    return nullptr;
+  }
+  return &found->second;
+}
+
+void SegmentLoader::GiveUp(std::weak_ptr<Wait> waiting, const absl::Status& why) {
+  const std::shared_ptr<Wait> wait = waiting.lock();
+  if (wait == nullptr) return;
+  Done ended;
+  {
+    const MutexLock lock(mutex_);
+    ended = End(wait);
+  }
+  if (ended) ended(why);
+}
+
+SegmentLoader::Done SegmentLoader::End(const std::shared_ptr<Wait>& wait) {
+  for (const std::string& object : wait->objects) {
+    const auto found = loading_.find(object);
+    if (found != loading_.end()) std::erase(found->second.waits, wait);
+  }
+  wait->objects.clear();
+  timer_.Cancel(wait->timer);
+  return std::exchange(wait->done, nullptr);
 }
 
 }  // namespace sluice::frontend

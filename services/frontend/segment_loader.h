@@ -3,13 +3,15 @@
 // objects come to the local disk in the background; from then on the same segments are local.
 //
 // Thread-safe. Opening blocks; loading runs on threads of its own, a few at once, and each object
-// is loaded once however many want it. The destructor gives up what is being loaded.
+// is loaded once however many want it; one whose load failed is left alone for a while. The
+// destructor gives up what is being loaded.
 #pragma once
 
-#include <functional>
+#include <chrono>
 #include <memory>
-#include <optional>
 #include <stop_token>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -18,8 +20,10 @@
 #include "common/base/executor.h"
 #include "common/base/ids.h"
 #include "common/base/mutex.h"
+#include "common/base/timer.h"
 #include "common/objects/object_store.h"
 #include "common/segment/segment.h"
+#include "common/server/logging.h"
 #include "services/frontend/metrics.h"
 #include "services/frontend/view.h"
 
@@ -44,23 +48,45 @@ class SegmentLoader {
 
   // Begins to load those segments of the view that are remote, and are not being loaded.
   void Load(const View& view) EXCLUDES(mutex_);
-  // The same; calls `done` once: when all are local, or one cannot be (the errors of Open), or with
-  // CANCELLED once `given_up` is stopped. On a thread that it must not hold up: one of those that
-  // load, or that stops `given_up`, or the caller's.
-  void AwaitLocal(const View& view, const std::stop_token& given_up, Done done) EXCLUDES(mutex_);
+  // The same; calls `done` once: when all are local, or one cannot be (the errors of Open; of a
+  // load that failed a short while ago, at once), or once `patience` ends, with DEADLINE_EXCEEDED
+  // or CANCELLED. On a thread that it must not hold up: one of those that load, of the timer, or
+  // that gives up, or the caller's. Loads that somebody waits for go before the others.
+  void AwaitLocal(const View& view, const Patience& patience, Done done) EXCLUDES(mutex_);
 
  private:
   // A read that waits for some loads.
   struct Wait;
+  // Of one object, that waits for a thread, or has one.
   struct Loading {
-    std::shared_ptr<const Segment> segment;
-    std::string object;
+    v1::SegmentInfo info;
+    // In the order in which they came.
+    uint64_t number = 0;
+    bool is_begun = false;
+    // Opened remotely, by whatever views; they do not live because of this.
+    std::vector<std::weak_ptr<const Segment>> segments;
     std::vector<std::shared_ptr<Wait>> waits;
+  };
+  // Of a load. It is not begun again before `retry_at`.
+  struct Failure {
+    absl::Status error;
+    std::chrono::steady_clock::duration pause{};
+    std::chrono::steady_clock::time_point retry_at;
   };
 
   void LoadAll(const View& view, const std::shared_ptr<Wait>& wait) EXCLUDES(mutex_);
-  void LoadOne(const Segment* segment) EXCLUDES(mutex_);
-  Loading Take(const Segment* segment) REQUIRES(mutex_);
+  void LoadNext() EXCLUDES(mutex_);
+  // The one to begin; null: there is none. Forgets those that nobody wants any more.
+  std::pair<const std::string, Loading>* Next() REQUIRES(mutex_);
+  void Conclude(const std::string& object,
+                const absl::StatusOr<std::shared_ptr<const Segment>>& local) EXCLUDES(mutex_);
+  void Remember(const std::string& object, const absl::Status& error) REQUIRES(mutex_);
+  // Null: it is none that holds now.
+  const Failure* FindFailure(const std::string& object) const REQUIRES(mutex_);
+  void GiveUp(std::weak_ptr<Wait> waiting, const absl::Status& why) EXCLUDES(mutex_);
+  // Takes it from the loads that it waits for; returns what it is to call. Whoever calls this holds
+  // it until the lock is let go, as its end may wait for one that gives it up.
+  Done End(const std::shared_ptr<Wait>& wait) REQUIRES(mutex_);
   absl::StatusOr<std::shared_ptr<const Segment>> OpenLocal(const std::string& object,
                                                            const v1::SegmentInfo& info,
                                                            const Patience& patience) const;
@@ -71,9 +97,13 @@ class SegmentLoader {
   std::stop_source stop_;
 
   Mutex mutex_;
-  // Those that wait for a thread, too.
-  absl::flat_hash_map<const Segment*, Loading> loading_ GUARDED_BY(mutex_);
-  // The last: its tasks need the rest.
+  server::RateLimitedLog load_failed_{std::chrono::seconds(1)};
+  // Both by the name of the object.
+  absl::flat_hash_map<std::string, Loading> loading_ GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, Failure> failures_ GUARDED_BY(mutex_);
+  uint64_t last_number_ GUARDED_BY(mutex_) = 0;
+  // The last: what they run needs the rest.
+  Timer timer_;
   Executor threads_;
 };
 

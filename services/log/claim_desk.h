@@ -22,13 +22,13 @@
 #include "absl/container/flat_hash_map.h"
 #include "common/base/ids.h"
 #include "common/base/mutex.h"
+#include "common/base/timer.h"
 #include "services/log/claim_order.h"
 #include "services/log/command.h"
 #include "services/log/due_look.h"
 #include "services/log/keys.h"
 #include "services/log/recent.h"
 #include "services/log/store.h"
-#include "services/log/timer.h"
 #include "sluice/v1/compaction.pb.h"
 
 namespace sluice::log {

@@ -13,13 +13,13 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "common/base/timer.h"
 #include "services/log/backup_desk.h"
 #include "services/log/claim_desk.h"
 #include "services/log/metrics.h"
 #include "services/log/settings.h"
 #include "services/log/shard.h"
 #include "services/log/streams.h"
-#include "services/log/timer.h"
 #include "services/log/watchers.h"
 #include "services/log/worker_pool.h"
 

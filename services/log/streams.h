@@ -20,7 +20,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/ids.h"
 #include "common/base/mutex.h"
-#include "services/log/timer.h"
+#include "common/base/timer.h"
 #include "services/log/watchers.h"
 #include "services/log/worker_pool.h"
 

@@ -1,4 +1,4 @@
-#include "services/log/timer.h"
+#include "common/base/timer.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-namespace sluice::log {
+namespace sluice {
 namespace {
 
 using std::chrono::hours;
@@ -90,4 +90,4 @@ TEST(Timer, FromManyThreadsEachCallIsMadeOnceUnlessCancelled) {
 }
 
 }  // namespace
-}  // namespace sluice::log
+}  // namespace sluice

@@ -1,6 +1,6 @@
-#include "services/log/timer.h"
+#include "common/base/timer.h"
 
-namespace sluice::log {
+namespace sluice {
 
 Timer::Timer() : thread_([this] { Turn(); }) {}
 
@@ -53,4 +53,4 @@ void Timer::Turn() {
   }
 }
 
-}  // namespace sluice::log
+}  // namespace sluice

@@ -12,7 +12,7 @@
 #include "absl/functional/any_invocable.h"
 #include "common/base/mutex.h"
 
-namespace sluice::log {
+namespace sluice {
 
 class Timer {
  public:
@@ -42,4 +42,4 @@ class Timer {
   std::thread thread_;
 };
 
-}  // namespace sluice::log
+}  // namespace sluice
