@@ -326,8 +326,7 @@ class RandomCommands {
         break;
       }
       case 1:
-        command.mutable_activate_collection()->set_collection_id(id_bytes);
-        break;
+        return Activate(id);
       case 2: {
         auto& update = *command.mutable_update_settings();
         update.set_collection_id(id_bytes);
@@ -336,14 +335,20 @@ class RandomCommands {
         break;
       }
       case 3:
-        if (Below(4) == 0)
-          command.mutable_begin_delete()->set_collection_id(id_bytes);
-        else
-          command.mutable_activate_collection()->set_collection_id(id_bytes);
+        if (Below(4) > 0) return Activate(id);
+        command.mutable_begin_delete()->set_collection_id(id_bytes);
         break;
       default:
         command.mutable_finish_delete()->set_collection_id(id_bytes);
     }
+    return Command(command);
+  }
+
+  // As CatalogService does it: a collection is active once it has a log.
+  Command Activate(const CollectionId& id) {
+    if (!ReadLog(Snapshot(machine_.store()), id).ok()) return OpenLogOf(id);
+    pb::Command command;
+    command.mutable_activate_collection()->set_collection_id(std::string(id.view()));
     return Command(command);
   }
 
