@@ -226,7 +226,7 @@ const SegmentLoader::Failure* SegmentLoader::FindFailure(const std::string& obje
   return &found->second;
 }
 
-void SegmentLoader::GiveUp(std::weak_ptr<Wait> waiting, const absl::Status& why) {
+void SegmentLoader::GiveUp(const std::weak_ptr<Wait>& waiting, const absl::Status& why) {
   const std::shared_ptr<Wait> wait = waiting.lock();
   if (wait == nullptr) return;
   Done ended;

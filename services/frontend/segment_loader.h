@@ -83,7 +83,7 @@ class SegmentLoader {
   void Remember(const std::string& object, const absl::Status& error) REQUIRES(mutex_);
   // Null: it is none that holds now.
   const Failure* FindFailure(const std::string& object) const REQUIRES(mutex_);
-  void GiveUp(std::weak_ptr<Wait> waiting, const absl::Status& why) EXCLUDES(mutex_);
+  void GiveUp(const std::weak_ptr<Wait>& waiting, const absl::Status& why) EXCLUDES(mutex_);
   // Takes it from the loads that it waits for; returns what it is to call. Whoever calls this holds
   // it until the lock is let go, as its end may wait for one that gives it up.
   Done End(const std::shared_ptr<Wait>& wait) REQUIRES(mutex_);

@@ -169,7 +169,7 @@ void ClaimDesk::Dispatch() {
   std::vector<CallPtr> expired;
   {
     MutexLock lock(mutex_);
-    for (Found& found : all) TakeOver(std::move(found));
+    for (const Found& found : all) TakeOver(found);
     proposals = Assign(round);
     expired = TakeExpired(round);
     CountWaiting();
@@ -230,7 +230,7 @@ void ClaimDesk::FindTenants(const Snapshot& snapshot, std::vector<DueWork>* due)
   }
 }
 
-void ClaimDesk::TakeOver(Found found) {
+void ClaimDesk::TakeOver(const Found& found) {
   std::vector<DueWork> due;
   for (const DueWork& work : found.due) {
     if (!taken_.contains(Work(work.kind, work.collection))) due.push_back(work);

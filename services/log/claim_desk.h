@@ -80,7 +80,7 @@ class ClaimDesk {
   void FailAll(const absl::Status& status);
   bool IsWanted(DueKind kind) const REQUIRES(mutex_);
   absl::StatusOr<Found> ReadDueWork(DueKind kind);
-  void TakeOver(Found found) REQUIRES(mutex_);
+  void TakeOver(const Found& found) REQUIRES(mutex_);
   // Fills in whose the work is.
   void FindTenants(const Snapshot& snapshot, std::vector<DueWork>* due);
   std::vector<Proposal> Assign(const Round& round) REQUIRES(mutex_);
