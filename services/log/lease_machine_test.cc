@@ -251,6 +251,17 @@ class MergeTest : public LogMachineTest {
       ASSERT_TRUE(Release(LeaseOf(claim)).ok());
     }
   }
+  // A compaction of a log in which so many records of nearly a megabyte are unapplied.
+  ClaimAnswer ClaimBehind(int megabytes) {
+    for (int i = 0; i < megabytes; ++i) {
+      v1::OperationRecord record = Record("a");
+      record.set_document(std::string(900'000, 'x'));
+      EXPECT_TRUE(Push({record}).ok());
+    }
+    const ClaimAnswer claim = Claim();
+    EXPECT_TRUE(claim.granted);
+    return claim;
+  }
   std::vector<v1::SegmentInfo> Segments() { return *ReadSegments(Snapshot(machine_.store()), id_); }
   v1::CommitRequest MergeOf(const ClaimAnswer& claim, size_t from, size_t to) {
     v1::CommitRequest request;
@@ -278,13 +289,7 @@ TEST_F(MergeTest, AMergeThatSucceedsDoesNotHideCompactionsThatFail) {
 }
 
 TEST_F(MergeTest, MergesWaitWhileMuchIsUnapplied) {
-  for (int i = 0; i < 40; ++i) {
-    v1::OperationRecord record = Record("a");
-    record.set_document(std::string(900'000, 'x'));
-    ASSERT_TRUE(Push({record}).ok());
-  }
-  const ClaimAnswer claim = Claim();
-  ASSERT_TRUE(claim.granted);
+  const ClaimAnswer claim = ClaimBehind(40);
   for (uint64_t number = 1; number <= 12; ++number) {
     ASSERT_TRUE(Commit(CompactionOf(claim, number, number - 1, number)).ok());
     EXPECT_TRUE(Due(DueKind::kMerge).empty());
@@ -294,13 +299,7 @@ TEST_F(MergeTest, MergesWaitWhileMuchIsUnapplied) {
 }
 
 TEST_F(MergeTest, MergesWaitNoLongerOnceLittleIsUnapplied) {
-  for (int i = 0; i < 24; ++i) {
-    v1::OperationRecord record = Record("a");
-    record.set_document(std::string(900'000, 'x'));
-    ASSERT_TRUE(Push({record}).ok());
-  }
-  const ClaimAnswer claim = Claim();
-  ASSERT_TRUE(claim.granted);
+  const ClaimAnswer claim = ClaimBehind(24);
   for (uint64_t number = 1; number <= 3; ++number) {
     ASSERT_TRUE(Commit(CompactionOf(claim, number, number - 1, number)).ok());
   }
