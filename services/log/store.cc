@@ -145,6 +145,11 @@ class Store::TrimFilterFactory : public rocksdb::CompactionFilterFactory {
 class Store::Listener : public rocksdb::EventListener {
  public:
   explicit Listener(Store* store) : store_(store) {}
+  void OnMemTableSealed(const rocksdb::MemTableInfo&) override { store_->env_->HurryFlush(true); }
+  // It takes all that were sealed by now.
+  void OnFlushBegin(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    store_->env_->HurryFlush(false);
+  }
   void OnFlushCompleted(rocksdb::DB* db, const rocksdb::FlushJobInfo&) override {
     const auto position = ReadPersisted(db);
     if (!position.ok()) return;

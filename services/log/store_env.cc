@@ -9,14 +9,6 @@
 #include "services/log/store_files.h"
 
 namespace sluice::log {
-namespace {
-
-std::unique_ptr<rocksdb::Env> ThreadsAndFiles(const std::shared_ptr<rocksdb::FileSystem>& files) {
-  return rocksdb::NewCompositeEnv(
-      std::make_shared<StoreFiles>(files ? files : rocksdb::FileSystem::Default()));
-}
-
-}  // namespace
 
 class StoreEnv::JobGate {
  public:
@@ -130,7 +122,14 @@ class StoreEnv::JobGate {
 
 StoreEnv::StoreEnv(const std::shared_ptr<rocksdb::FileSystem>& files,
                    const std::shared_ptr<rocksdb::SystemClock>& clock)
-    : EnvWrapper(ThreadsAndFiles(files)), gate_(std::make_shared<JobGate>(target())) {
+    : StoreEnv(std::make_shared<StoreFiles>(files ? files : rocksdb::FileSystem::Default()),
+               clock) {}
+
+StoreEnv::StoreEnv(std::shared_ptr<StoreFiles> files,
+                   const std::shared_ptr<rocksdb::SystemClock>& clock)
+    : EnvWrapper(rocksdb::NewCompositeEnv(files)),
+      files_(std::move(files)),
+      gate_(std::make_shared<JobGate>(target())) {
   // RocksDB asks now the one, now the other.
   file_system_ = target()->GetFileSystem();
   system_clock_ = clock ? clock : rocksdb::SystemClock::Default();
@@ -141,6 +140,8 @@ void StoreEnv::Schedule(void (*run)(void* arg), void* arg, Priority priority, vo
   gate_->Schedule(
       std::make_unique<JobGate::Job>(JobGate::Job{gate_, run, arg, priority, tag, drop}));
 }
+
+void StoreEnv::HurryFlush(bool late) { files_->Hurry(late); }
 
 void StoreEnv::HoldFlushes(bool from_flush) { gate_->Hold(from_flush); }
 

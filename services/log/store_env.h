@@ -16,6 +16,8 @@
 
 namespace sluice::log {
 
+class StoreFiles;
+
 class StoreEnv : public rocksdb::EnvWrapper {
  public:
   // Null: the machine's own.
@@ -26,6 +28,9 @@ class StoreEnv : public rocksdb::EnvWrapper {
 
   void Schedule(void (*run)(void* arg), void* arg, Priority priority, void* tag,
                 void (*drop)(void* arg)) override;
+
+  // Whether the flush that is under way is late, and may get in the way of others on the disk.
+  void HurryFlush(bool late);
 
   // Called by a thread of RocksDB's before it takes note of an error that stops flushes. If it is
   // not a flush's own, those that began have ended when this returns.
@@ -41,6 +46,9 @@ class StoreEnv : public rocksdb::EnvWrapper {
 
  private:
   class JobGate;
+  StoreEnv(std::shared_ptr<StoreFiles> files, const std::shared_ptr<rocksdb::SystemClock>& clock);
+
+  const std::shared_ptr<StoreFiles> files_;
   // Outlives the database by the ends of its jobs.
   const std::shared_ptr<JobGate> gate_;
 };

@@ -1,4 +1,4 @@
-// RocksDB's way to the disk. Two things that RocksDB's own file system does not do:
+// RocksDB's way to the disk. Three things that RocksDB's own file system does not do:
 //
 // Its I/O errors are such that RocksDB can go on after them. It takes most of them for fatal, and
 // writes no more until it is opened again. Those of a compaction become errors that may pass, which
@@ -7,12 +7,17 @@
 //
 // Where a file system knows no direct I/O, files are written and read without.
 //
+// What it writes by direct I/O goes in small pieces, so that a sync of the journal does not wait on
+// the disk behind a MiB of a flush; but a flush that is late (Hurry) writes as RocksDB says, which
+// is faster.
+//
 // Thread-safe.
 #pragma once
 
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 
@@ -27,6 +32,9 @@ class StoreFiles : public rocksdb::FileSystemWrapper {
     Compacting();
     ~Compacting();
   };
+
+  // Whether a memtable waits for the flush that is under way.
+  void Hurry(bool late) { late_.store(late, std::memory_order_relaxed); }
 
   static const char* kClassName() { return "SluiceStoreFiles"; }
   const char* Name() const override { return kClassName(); }
@@ -44,6 +52,10 @@ class StoreFiles : public rocksdb::FileSystemWrapper {
   rocksdb::IOStatus RenameFile(const std::string& from, const std::string& to,
                                const rocksdb::IOOptions& options,
                                rocksdb::IODebugContext* debug) override;
+
+ private:
+  // Outlives the files.
+  std::atomic<bool> late_{false};
 };
 
 // RocksDB writes a log of its own beside each database that it opens; not with this one. (Where the
