@@ -100,10 +100,12 @@ class EmbedderTest : public ::testing::Test {
 
 TEST_F(EmbedderTest, CallsSpreadOverItsEndpoints) {
   Start();
+  // The first calls may all go to the endpoint that answered first whether it is well.
+  while (embedder_->well() < 2) EXPECT_FALSE(Embed("text").failure);
+  const uint64_t before[] = {servers_[0].calls(), servers_[1].calls()};
   for (int i = 0; i < 20; ++i) EXPECT_FALSE(Embed("text").failure);
-  EXPECT_GE(servers_[0].calls(), 5u);
-  EXPECT_GE(servers_[1].calls(), 5u);
-  EXPECT_EQ(embedder_->well(), 2u);
+  EXPECT_GE(servers_[0].calls(), before[0] + 5);
+  EXPECT_GE(servers_[1].calls(), before[1] + 5);
 }
 
 TEST_F(EmbedderTest, ABusyEndpointGetsLess) {
