@@ -21,23 +21,28 @@
 
 namespace sluice {
 
-// Segments with fewer vectors are searched exactly. README.md has the measurements.
-inline constexpr uint64_t kGraphFromVectors = 20'000;
+// Whether a graph is worth its price: where looking at all of the vectors takes a tenth of a
+// millisecond or more, which is what 20,000 of 32 components take, 6,250 of 384, or 2,000 of 1,472.
+// README.md has the measurements.
+inline bool GraphPays(uint64_t vectors, uint32_t dimension) {
+  return vectors * (uint64_t{dimension} + 128) >= 3'200'000;
+}
 
 // What a merge needs to know to build one.
 struct GraphPolicy {
   v1::Metric metric = v1::METRIC_UNSPECIFIED;
   // The calling one included.
   int threads = 1;
-  // Tests build smaller ones.
-  uint64_t from_vectors = kGraphFromVectors;
+  // Tests build smaller ones. nullopt: where it pays.
+  std::optional<uint64_t> from_vectors;
 };
 
 // The section's bytes for `vectors` (one after the other, each of `dimension` components), or an
 // empty string if no graph was found that answers well enough: each is tried with some of the
 // vectors as queries, whose true neighbours are known from looking at all. `proceed` is called by
 // the calling thread, every few dozen vectors; its error ends the work and is returned.
-// RESOURCE_EXHAUSTED: not enough memory. Memory: about 400 bytes a vector.
+// RESOURCE_EXHAUSTED: not enough memory. Memory: about 400 bytes a vector,
+// and a copy of the vectors where they are 256 MiB or less.
 absl::StatusOr<std::string> BuildGraph(v1::Metric metric, uint32_t dimension,
                                        std::span<const float> vectors, int threads,
                                        absl::FunctionRef<absl::Status()> proceed);

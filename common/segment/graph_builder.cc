@@ -41,11 +41,19 @@ constexpr size_t kPilot = 10'000;
 
 constexpr uint32_t kVectorsPerQuestion = 32;
 
-// The nodes hold the number of a vector; distances are those of DistanceTo, up to rounding.
+// Vectors are copied into the nodes up to so many bytes.
+constexpr size_t kMaxBytesBeside = 256 << 20;
+
+// What nodes hold: their vector, beside their links, where hnswlib fetches it before it is needed;
+// or, where all of them would take too much memory, its number. Distances are those of DistanceTo,
+// up to rounding.
 class Space : public hnswlib::SpaceInterface<float> {
  public:
   Space(v1::Metric metric, uint32_t dimension, std::span<const float> vectors)
-      : metric_(metric), dimension_(dimension), vectors_(vectors) {
+      : metric_(metric),
+        dimension_(dimension),
+        vectors_(vectors),
+        beside_(vectors.size_bytes() <= kMaxBytesBeside) {
     if (metric == v1::METRIC_L2 || metric == v1::METRIC_IP) return;
     const size_t count = vectors.size() / dimension;
     scales_.reserve(count);
@@ -55,16 +63,38 @@ class Space : public hnswlib::SpaceInterface<float> {
     }
   }
 
-  size_t get_data_size() override { return sizeof(uint32_t); }
+  size_t get_data_size() override {
+    return beside_ ? dimension_ * sizeof(float) : sizeof(uint32_t);
+  }
   void* get_dist_func_param() override { return this; }
   hnswlib::DISTFUNC<float> get_dist_func() override {
-    if (metric_ == v1::METRIC_L2) return &Measure<v1::METRIC_L2>;
-    if (metric_ == v1::METRIC_IP) return &Measure<v1::METRIC_IP>;
-    return &Measure<v1::METRIC_COSINE>;
+    if (metric_ == v1::METRIC_L2) return beside_ ? &Beside<v1::METRIC_L2> : &Measure<v1::METRIC_L2>;
+    if (metric_ == v1::METRIC_IP) return beside_ ? &Beside<v1::METRIC_IP> : &Measure<v1::METRIC_IP>;
+    return beside_ ? &Beside<v1::METRIC_COSINE> : &Measure<v1::METRIC_COSINE>;
+  }
+  // What the node of a vector holds; `scaled` may be used for it.
+  const void* NodeOf(const uint32_t& i, std::vector<float>* scaled) const {
+    if (!beside_) return &i;
+    if (scales_.empty()) return At(i);
+    scaled->resize(dimension_);
+    for (uint32_t j = 0; j < dimension_; ++j) (*scaled)[j] = At(i)[j] * scales_[i];
+    return scaled->data();
   }
   const float* At(uint32_t i) const { return vectors_.data() + size_t{i} * dimension_; }
 
  private:
+  // Where components leave float's range: far away, rather than a NaN that no order holds.
+  static float Ordered(float distance) {
+    return distance <= std::numeric_limits<float>::max() ? distance
+                                                         : std::numeric_limits<float>::max();
+  }
+  template <v1::Metric metric>
+  static float Beside(const void* a, const void* b, const void* space) {
+    const uint32_t n = static_cast<const Space*>(space)->dimension_;
+    const auto* const x = static_cast<const float*>(a);
+    const auto* const y = static_cast<const float*>(b);
+    return Ordered(metric == v1::METRIC_L2 ? SquaredDistance(x, y, n) : 1 - DotProduct(x, y, n));
+  }
   template <v1::Metric metric>
   static float Measure(const void* a, const void* b, const void* space) {
     const auto& self = *static_cast<const Space*>(space);
@@ -78,14 +108,13 @@ class Space : public hnswlib::SpaceInterface<float> {
       if constexpr (metric == v1::METRIC_COSINE) distance *= self.scales_[i] * self.scales_[j];
       distance = 1 - distance;
     }
-    // Where components leave float's range: far away, rather than a NaN that no order holds.
-    return distance <= std::numeric_limits<float>::max() ? distance
-                                                         : std::numeric_limits<float>::max();
+    return Ordered(distance);
   }
 
   const v1::Metric metric_;
   const uint32_t dimension_;
   const std::span<const float> vectors_;
+  const bool beside_;
   // 1 / length of each vector; cosine only.
   std::vector<float> scales_;
 };
@@ -208,10 +237,14 @@ class Builder {
   absl::StatusOr<std::string> Build(const Effort& effort) {
     Index index(&space_, count_, effort.links, effort.breadth);
     // The first alone: threads that find no entry point would each start a graph.
-    index.addPoint(&rest_.front(), rest_.front());
+    std::vector<float> scaled;
+    index.addPoint(space_.NodeOf(rest_.front(), &scaled), rest_.front());
     const auto insert = [&](std::span<const uint32_t> some) {
       return ForEach(static_cast<uint32_t>(some.size()), kVectorsPerQuestion, threads_, proceed_,
-                     [&](uint32_t i) { index.addPoint(&some[i], some[i]); });
+                     [&](uint32_t i) {
+                       std::vector<float> of_node;
+                       index.addPoint(space_.NodeOf(some[i], &of_node), some[i]);
+                     });
     };
     // What few vectors are too hard for, many are too.
     const size_t pilot = std::min<size_t>(rest_.size(), kPilot);

@@ -15,6 +15,9 @@ using Range = std::optional<std::pair<size_t, size_t>>;
 constexpr uint64_t kRatio = 3;
 // The oldest that is not full is where dead entries collect: it goes sooner.
 constexpr uint64_t kOldestRatio = 1;
+// A segment that a compaction wrote gets its graph when it is merged; one with so many vectors does
+// not wait for that.
+constexpr uint64_t kGraphAtOnceFromVectors = 20'000;
 
 bool IsFull(const v1::SegmentInfo& segment) { return segment.entries() >= kFullSegmentEntries; }
 
@@ -68,7 +71,7 @@ std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentIn
   if (const Range picked = PickByGrowth(segments, oldest)) return picked;
   if (const Range picked = PickAmongFull(segments, oldest)) return picked;
   for (size_t i = 0; i < segments.size(); ++i) {
-    if (segments[i].vectors() >= kGraphFromVectors && !segments[i].graph_considered()) {
+    if (segments[i].vectors() >= kGraphAtOnceFromVectors && !segments[i].graph_considered()) {
       return std::pair(i, i + 1);
     }
   }

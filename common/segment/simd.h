@@ -16,10 +16,10 @@ namespace sluice {
 // Sums run in this many lanes, folded pairwise at the end: four registers of AVX-512.
 inline constexpr size_t kLanes = 64;
 
+template <size_t kWidth = kLanes / 2>
 [[gnu::always_inline]] inline float FoldLanes(float* lanes) {
-  for (size_t width = kLanes / 2; width > 0; width /= 2) {
-    for (size_t i = 0; i < width; ++i) lanes[i] += lanes[i + width];
-  }
+  for (size_t i = 0; i < kWidth; ++i) lanes[i] += lanes[i + kWidth];
+  if constexpr (kWidth > 1) FoldLanes<kWidth / 2>(lanes);
   return lanes[0];
 }
 

@@ -98,7 +98,9 @@ absl::Status SortedSegmentWriter::AppendRows() {
 
 absl::Status SortedSegmentWriter::AddGraph(const GraphPolicy& policy,
                                            absl::FunctionRef<absl::Status()> proceed) {
-  if (vectors_ < policy.from_vectors) return absl::OkStatus();
+  const bool wanted =
+      policy.from_vectors ? vectors_ >= *policy.from_vectors : GraphPays(vectors_, dimension_);
+  if (!wanted) return absl::OkStatus();
   SLUICE_ASSIGN_OR_RETURN(const auto file, file_->Map());
   const std::span<const float> vectors(
       reinterpret_cast<const float*>(file->bytes().data() + kHeaderBytes),

@@ -103,7 +103,7 @@ absl::Status RunMerge(const Job& job) {
 
   at.metrics.merges.commits.Increment();
   at.metrics.merges.segment_bytes.Increment(static_cast<double>(work.output().bytes()));
-  if (work.output().vectors() >= kGraphFromVectors) {
+  if (GraphPays(work.output().vectors(), dimension)) {
     at.metrics.graph_vectors.Increment(static_cast<double>(work.output().vectors()));
   }
   server::Log(server::Level::kDebug, "merged",

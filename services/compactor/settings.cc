@@ -18,7 +18,7 @@ void CompactorSettings::Declare(server::Settings& settings, std::string default_
   settings.Add("compactor.merge_workers", &merge_workers, 1, 0, 64,
                "Merges at once, beside the compactions; 0 leaves merging to other compactors");
   settings.Add("compactor.graph_threads", &graph_threads, 1, 1, 256,
-               "Threads that build the graph of a merged segment of 20,000 vectors or more; each "
+               "Threads that build the graph of a merged segment (common/segment: Search); each "
                "merge has so many");
   settings.Add("compactor.lease_ms", &lease_ms, 10'000, 1'000, 600'000,
                "How long a claim holds without renewal; renewed each third of it, so that only a "
