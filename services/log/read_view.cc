@@ -108,23 +108,27 @@ class ReadViewStream final : public Stream {
     }
     std::string message;
     PutMessage(&message, v1::ReadViewResponse::kHeaderFieldNumber, header);
-    view_.emplace(std::move(snapshot), collection_, SeqId(std::max(after, log.applied())),
-                  SeqId(log.tail()));
+    const SeqId start(std::max(after, log.applied()));
+    if (start.value == log.tail()) return Action(LastOf(std::move(message)));
+    view_.emplace(std::move(snapshot), collection_, start, SeqId(log.tail()));
     SetTimer();
     return SendRecords(std::move(message));
   }
 
-  // What has been put into `message`, and the records that fit; the end, if there is neither.
+  static Write LastOf(std::string message) {
+    return {.message = ToByteBuffer(std::move(message)), .last = true};
+  }
+
+  // What has been put into `message`, and the records that fit.
   absl::StatusOr<Action> SendRecords(std::string message) REQUIRES(view_mutex_) {
-    if (view_->last < view_->tail) {
-      SLUICE_ASSIGN_OR_RETURN(
-          const Filled filled,
-          view_->filler.Fill(v1::ReadViewResponse::kAppendsFieldNumber, FillLimits(), &message));
-      view_->last = filled.last;
-    } else if (message.empty()) {
-      return Action(Ended{absl::OkStatus()});
-    }
-    return Action(Write{ToByteBuffer(std::move(message))});
+    SLUICE_ASSIGN_OR_RETURN(
+        const Filled filled,
+        view_->filler.Fill(v1::ReadViewResponse::kAppendsFieldNumber, FillLimits(), &message));
+    view_->last = filled.last;
+    if (view_->last < view_->tail)
+      return Action(Write{.message = ToByteBuffer(std::move(message))});
+    view_.reset();
+    return Action(LastOf(std::move(message)));
   }
 
   ServiceCore& core_;

@@ -94,7 +94,7 @@ void Stream::OnWriteDone(bool ok) {
     ended = cancelled_;
     if (auto* write = next ? std::get_if<Write>(&*next) : nullptr; write && !ended) {
       BeginWriting(*write);
-      step = write->more;
+      step = write->more && !write->last;
     } else {
       step = !next;
     }
@@ -154,8 +154,8 @@ bool Stream::Do(Action action) {
       return false;
     }
     if (write && !cancelled) {
-      BeginWriting(*write);
       if (!write->more) state_ = State::kIdle;
+      BeginWriting(*write);
     }
   }
   if (cancelled) {
@@ -167,19 +167,25 @@ bool Stream::Do(Action action) {
     return false;
   }
   if (!write) return !StartWaiting(std::get<Wait>(action));
-  const bool more = write->more;
+  const bool step = write->more && !write->last;
   Send(std::move(*write));
-  return more;
+  return step;
 }
 
 void Stream::BeginWriting(const Write& write) {
   writing_ = true;
   writing_bytes_ = write.message.Length();
+  if (write.last) CloseLocked();
 }
 
 void Stream::Send(Write write) {
   message_.Swap(&write.message);
-  StartWrite(&message_);
+  if (write.last) {
+    // OnDone follows, and no OnWriteDone.
+    StartWriteAndFinish(&message_, grpc::WriteOptions(), grpc::Status::OK);
+  } else {
+    StartWrite(&message_);
+  }
 }
 
 bool Stream::StartWaiting(const Wait& wait) {
@@ -232,12 +238,16 @@ bool Stream::StopWaiting() {
   return true;
 }
 
+void Stream::CloseLocked() {
+  state_ = State::kFinished;
+  if (timer_id_) parts_.timer.Cancel(*timer_id_);
+  timer_id_.reset();
+}
+
 void Stream::EndWith(const absl::Status& status) {
   {
     MutexLock lock(mutex_);
-    state_ = State::kFinished;
-    if (timer_id_) parts_.timer.Cancel(*timer_id_);
-    timer_id_.reset();
+    CloseLocked();
   }
   // gRPC may be done with the stream, and destroy it, before Finish has returned.
   const auto stream = shared_from_this();

@@ -99,6 +99,8 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public OpenStr
     grpc::ByteBuffer message;
     // There is more to send: the next step is taken while this is on its way.
     bool more = false;
+    // Nothing follows, not even an error: the call ends with this, in one write.
+    bool last = false;
   };
   struct Wait {
     CollectionId collection;
@@ -139,6 +141,8 @@ class Stream : public grpc::ServerWriteReactor<grpc::ByteBuffer>, public OpenStr
   void OnMoved();
   // Ends a wait. True: the caller is to see to the next step.
   bool StopWaiting() REQUIRES(mutex_);
+  // No step is taken any more.
+  void CloseLocked() REQUIRES(mutex_);
   void EndWith(const absl::Status& status);
 
   grpc::CallbackServerContext* const context_;
