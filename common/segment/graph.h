@@ -21,11 +21,11 @@
 
 namespace sluice {
 
-// Whether a graph is worth its price: where looking at all of the vectors takes a tenth of a
-// millisecond or more, which is what 20,000 of 32 components take, 6,250 of 384, or 2,000 of 1,472.
-// README.md has the measurements.
+// Whether a graph is worth its price: from 3,077 vectors of 384 components on, 20,000 of 32, or 816
+// of 1,536. To look at all of so many, which rarely are in the processor's caches, takes a tenth of
+// a millisecond or two; by a graph a third of that. README.md has the measurements.
 inline bool GraphPays(uint64_t vectors, uint32_t dimension) {
-  return vectors * (uint64_t{dimension} + 128) >= 3'200'000;
+  return vectors * (uint64_t{dimension} + 32) >= 1'280'000;
 }
 
 // What a merge needs to know to build one.

@@ -26,9 +26,11 @@ inline constexpr uint64_t kFullSegmentEntries = 500'000;
 // logarithmic in the entries written, rewrites each entry O(log) times, and keeps dead entries
 // below about as many as there are live ones. Deterministic: the log decides with it that a merge
 // is due, and the worker which. README.md has the rule and its figures.
+// `dimension`: of the collection's vectors; 0: nothing has decided it yet.
 // Before all else a segment with rows that have been dead since `erase_dead_before_us` or longer,
 // alone.
 std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments,
+                                                   uint32_t dimension,
                                                    int64_t erase_dead_before_us = 0);
 
 struct MergeOptions {

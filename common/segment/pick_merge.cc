@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "common/segment/graph.h"
 #include "common/segment/merge.h"
 
 namespace sluice {
@@ -15,9 +16,8 @@ using Range = std::optional<std::pair<size_t, size_t>>;
 constexpr uint64_t kRatio = 3;
 // The oldest that is not full is where dead entries collect: it goes sooner.
 constexpr uint64_t kOldestRatio = 1;
-// A segment that a compaction wrote gets its graph when it is merged; one with so many vectors does
-// not wait for that.
-constexpr uint64_t kGraphAtOnceFromVectors = 20'000;
+// Instead of a dimension that nothing has decided yet: few are less.
+constexpr uint32_t kLeastDimension = 32;
 
 bool IsFull(const v1::SegmentInfo& segment) { return segment.entries() >= kFullSegmentEntries; }
 
@@ -58,6 +58,7 @@ Range PickAmongFull(Segments segments, size_t end) {
 }  // namespace
 
 std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentInfo> segments,
+                                                   uint32_t dimension,
                                                    int64_t erase_dead_before_us) {
   for (size_t i = 0; i < segments.size(); ++i) {
     const bool is_dead = segments[i].dead_rows() > 0;
@@ -71,7 +72,10 @@ std::optional<std::pair<size_t, size_t>> PickMerge(std::span<const v1::SegmentIn
   if (const Range picked = PickByGrowth(segments, oldest)) return picked;
   if (const Range picked = PickAmongFull(segments, oldest)) return picked;
   for (size_t i = 0; i < segments.size(); ++i) {
-    if (segments[i].vectors() >= kGraphAtOnceFromVectors && !segments[i].graph_considered()) {
+    const bool lacks_graph =
+        !segments[i].graph_considered() &&
+        GraphPays(segments[i].vectors(), dimension ? dimension : kLeastDimension);
+    if (lacks_graph) {
       return std::pair(i, i + 1);
     }
   }

@@ -8,6 +8,8 @@
 namespace sluice {
 namespace {
 
+constexpr uint32_t kDimension = 32;
+
 struct Outcome {
   size_t most_segments = 0;
   // Entries written, by compactions and merges, per entry ingested.
@@ -24,7 +26,7 @@ Outcome Simulate(const std::vector<uint64_t>& compactions) {
     segments.emplace_back().set_entries(size);
     ingested += static_cast<double>(size);
     written += static_cast<double>(size);
-    while (const auto pick = PickMerge(segments)) {
+    while (const auto pick = PickMerge(segments, kDimension)) {
       const auto [first, last] = *pick;
       EXPECT_LT(first + 1, last);
       EXPECT_LE(last, segments.size());
@@ -50,10 +52,10 @@ v1::SegmentInfo Considered(uint64_t entries, uint64_t dead = 0) {
 }
 
 TEST(PickMerge, NothingIsDueInListsOfNoneOrOne) {
-  EXPECT_FALSE(PickMerge({}));
+  EXPECT_FALSE(PickMerge({}, kDimension));
   std::vector<v1::SegmentInfo> one(1);
   one[0].set_entries(10);
-  EXPECT_FALSE(PickMerge(one));
+  EXPECT_FALSE(PickMerge(one, kDimension));
 }
 
 TEST(PickMerge, AMillionRecordsInEqualCompactionsStayFewAndAreRewrittenSeldom) {
@@ -81,18 +83,18 @@ TEST(PickMerge, ALargeSegmentIsLeftAloneByTricklesOfSmallOnes) {
   std::vector<v1::SegmentInfo> segments(1);
   segments[0].set_entries(1'000'000);
   for (int i = 0; i < 4; ++i) segments.emplace_back().set_entries(10);
-  const auto pick = PickMerge(segments);
+  const auto pick = PickMerge(segments, kDimension);
   ASSERT_TRUE(pick);
   EXPECT_EQ(*pick, std::pair(size_t{1}, size_t{5}));
 }
 
 TEST(PickMerge, RowsThatAreDeadDoNotCount) {
   std::vector<v1::SegmentInfo> segments = {Considered(100'000), Considered(40'000)};
-  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, kDimension));
   segments[0].set_dead_rows(60'000);
-  EXPECT_EQ(PickMerge(segments), std::pair(size_t{0}, size_t{2}));
+  EXPECT_EQ(PickMerge(segments, kDimension), std::pair(size_t{0}, size_t{2}));
   segments[1].set_dead_rows(10'000);
-  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, kDimension));
 }
 
 TEST(PickMerge, ASegmentThatIsLargeEnoughForAGraphIsMergedAloneOnceUnlessOthersJoinIt) {
@@ -102,17 +104,22 @@ TEST(PickMerge, ASegmentThatIsLargeEnoughForAGraphIsMergedAloneOnceUnlessOthersJ
   segments[0].set_vectors(1'000'000);
   segments[1].set_entries(20'000);
   segments[1].set_vectors(19'999);
-  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, kDimension));
   segments[1].set_vectors(20'000);
-  EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{2}));
+  EXPECT_EQ(PickMerge(segments, kDimension), std::pair(size_t{1}, size_t{2}));
+  // Not decided yet.
+  EXPECT_EQ(PickMerge(segments, 0), std::pair(size_t{1}, size_t{2}));
+  segments[1].set_vectors(3'077);
+  EXPECT_FALSE(PickMerge(segments, 0));
+  EXPECT_EQ(PickMerge(segments, 384), std::pair(size_t{1}, size_t{2}));
   segments[1].set_graph_considered(true);
-  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, 384));
 }
 
 TEST(PickMerge, FullSegmentsAreNotMergedWithWhatComesAfterThem) {
   std::vector<v1::SegmentInfo> segments = {Considered(kFullSegmentEntries)};
   for (int i = 0; i < 3; ++i) segments.push_back(Considered(300'000));
-  const auto pick = PickMerge(segments);
+  const auto pick = PickMerge(segments, kDimension);
   ASSERT_TRUE(pick);
   EXPECT_EQ(*pick, std::pair(size_t{1}, size_t{4}));
 }
@@ -123,7 +130,7 @@ TEST(PickMerge, TenMillionRecordsBecomeSegmentsOfAboutAMillion) {
   for (int i = 0; i < 2'000; ++i) {
     segments.push_back(Considered(5'000));
     written += 5'000;
-    while (const auto pick = PickMerge(segments)) {
+    while (const auto pick = PickMerge(segments, kDimension)) {
       uint64_t merged = 0;
       for (size_t j = pick->first; j < pick->second; ++j) merged += segments[j].entries();
       segments.erase(segments.begin() + pick->first + 1, segments.begin() + pick->second);
@@ -139,26 +146,26 @@ TEST(PickMerge, TenMillionRecordsBecomeSegmentsOfAboutAMillion) {
 TEST(PickMerge, AFullSegmentThatIsMostlyDeadIsWrittenAnew) {
   std::vector<v1::SegmentInfo> segments = {Considered(900'000), Considered(800'000, 400'000),
                                            Considered(700'000)};
-  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, kDimension));
   segments[1].set_dead_rows(400'001);
-  EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{2}));
+  EXPECT_EQ(PickMerge(segments, kDimension), std::pair(size_t{1}, size_t{2}));
 }
 
 TEST(PickMerge, ASegmentInWhichSomethingDiedIsWrittenAnewWhenThatIsToBeErased) {
   std::vector<v1::SegmentInfo> segments = {Considered(1000), Considered(10, 1), Considered(3)};
   segments[1].set_dead_since_us(100);
-  EXPECT_FALSE(PickMerge(segments));
-  EXPECT_FALSE(PickMerge(segments, 99));
-  EXPECT_EQ(PickMerge(segments, 100), std::pair(size_t{1}, size_t{2}));
+  EXPECT_FALSE(PickMerge(segments, kDimension));
+  EXPECT_FALSE(PickMerge(segments, kDimension, 99));
+  EXPECT_EQ(PickMerge(segments, kDimension, 100), std::pair(size_t{1}, size_t{2}));
 }
 
 TEST(PickMerge, SegmentsThatHaveShrunkAmongFullOnesAreJoined) {
   std::vector<v1::SegmentInfo> segments = {Considered(900'000), Considered(300'000),
                                            Considered(400'000), Considered(700'000)};
-  EXPECT_EQ(PickMerge(segments), std::pair(size_t{1}, size_t{3}));
+  EXPECT_EQ(PickMerge(segments, kDimension), std::pair(size_t{1}, size_t{3}));
   segments[1].set_entries(700'000);
   segments.erase(segments.begin() + 2);
-  EXPECT_FALSE(PickMerge(segments));
+  EXPECT_FALSE(PickMerge(segments, kDimension));
 }
 
 TEST(PickMerge, OverwritingTheSameIdsKeepsDeadEntriesBelowTheLiveOnes) {
@@ -168,7 +175,7 @@ TEST(PickMerge, OverwritingTheSameIdsKeepsDeadEntriesBelowTheLiveOnes) {
   segments[0].set_entries(10'000);
   for (int i = 0; i < 500; ++i) {
     segments.emplace_back().set_entries(1000);
-    while (const auto pick = PickMerge(segments)) {
+    while (const auto pick = PickMerge(segments, kDimension)) {
       uint64_t merged = 0;
       for (size_t j = pick->first; j < pick->second; ++j) merged += segments[j].entries();
       segments.resize(pick->first + 1);

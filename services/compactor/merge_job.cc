@@ -56,7 +56,7 @@ absl::Status RunMerge(const Job& job) {
   at.faults.Reach(Stage::kMergeClaimed);
   const std::vector<v1::SegmentInfo> segments(job.claim.segments().begin(),
                                               job.claim.segments().end());
-  const auto picked = PickMerge(segments, job.claim.erase_dead_before_us());
+  const auto picked = PickMerge(segments, job.claim.dimension(), job.claim.erase_dead_before_us());
   if (!picked) return absl::OkStatus();
   const auto [first, last] = *picked;
 

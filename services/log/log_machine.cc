@@ -352,7 +352,9 @@ void LogMachine::UpdateMergeDue(Log& log, bool afresh) {
   const int64_t before = log.state.merge_due_us();
   if (afresh) log.state.set_merge_due_us(0);
   log.state.set_merge_due_us(
-      segments.ok() ? MergeDue(log.state, *segments, PickMerge(*segments).has_value(), now()) : 0);
+      segments.ok() ? MergeDue(log.state, *segments,
+                               PickMerge(*segments, log.state.dimension()).has_value(), now())
+                    : 0);
   MoveDueRow(log, DueKind::kMerge, before, log.state.merge_due_us());
 }
 

@@ -28,7 +28,7 @@ constexpr auto kStuck = 10min;
 
 bool IsSettled(const v1::DescribeLogResponse& log) {
   const std::vector<v1::SegmentInfo> segments(log.segments().begin(), log.segments().end());
-  return log.applied_seq_id() == log.tail_seq_id() && !PickMerge(segments);
+  return log.applied_seq_id() == log.tail_seq_id() && !PickMerge(segments, log.dimension());
 }
 
 absl::StatusOr<v1::DescribeLogResponse> Await(
