@@ -21,7 +21,7 @@
 
 namespace sluice {
 
-// Whether a graph is worth its price: from 3,077 vectors of 384 components on, 20,000 of 32, or 816
+// Whether a graph is worth its price: from 3,077 vectors of 384 components on, 20,000 of 32, or 817
 // of 1,536. To look at all of so many, which rarely are in the processor's caches, takes a tenth of
 // a millisecond or two; by a graph a third of that. README.md has the measurements.
 inline bool GraphPays(uint64_t vectors, uint32_t dimension) {

@@ -204,5 +204,14 @@ TEST(Graph, CutShortOrTooLongOrWithALinkToNowhereIsNone) {
   }
 }
 
+TEST(GraphPays, FromFewerVectorsOnTheMoreComponentsTheyHave) {
+  EXPECT_FALSE(GraphPays(19'999, 32));
+  EXPECT_TRUE(GraphPays(20'000, 32));
+  EXPECT_FALSE(GraphPays(3'076, 384));
+  EXPECT_TRUE(GraphPays(3'077, 384));
+  EXPECT_FALSE(GraphPays(816, 1'536));
+  EXPECT_TRUE(GraphPays(817, 1'536));
+}
+
 }  // namespace
 }  // namespace sluice
