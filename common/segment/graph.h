@@ -37,15 +37,19 @@ struct GraphPolicy {
   std::optional<uint64_t> from_vectors;
 };
 
+// A graph is built a tenth faster with a copy of the vectors, which is made up to this size.
+inline constexpr uint64_t kMaxCopiedBytes = 256 << 20;
+
 // The section's bytes for `vectors` (one after the other, each of `dimension` components), or an
 // empty string if no graph was found that answers well enough: each is tried with some of the
 // vectors as queries, whose true neighbours are known from looking at all. `proceed` is called by
 // the calling thread, every few dozen vectors; its error ends the work and is returned.
 // RESOURCE_EXHAUSTED: not enough memory. Memory: about 400 bytes a vector,
-// and a copy of the vectors where they are 256 MiB or less.
+// and a copy of the vectors where they are `max_copied_bytes` or less.
 absl::StatusOr<std::string> BuildGraph(v1::Metric metric, uint32_t dimension,
                                        std::span<const float> vectors, int threads,
-                                       absl::FunctionRef<absl::Status()> proceed);
+                                       absl::FunctionRef<absl::Status()> proceed,
+                                       uint64_t max_copied_bytes = kMaxCopiedBytes);
 
 class Graph {
  public:

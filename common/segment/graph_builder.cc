@@ -41,19 +41,13 @@ constexpr size_t kPilot = 10'000;
 
 constexpr uint32_t kVectorsPerQuestion = 32;
 
-// Vectors are copied into the nodes up to so many bytes.
-constexpr size_t kMaxBytesBeside = 256 << 20;
-
 // What nodes hold: their vector, beside their links, where hnswlib fetches it before it is needed;
 // or, where all of them would take too much memory, its number. Distances are those of DistanceTo,
 // up to rounding.
 class Space : public hnswlib::SpaceInterface<float> {
  public:
-  Space(v1::Metric metric, uint32_t dimension, std::span<const float> vectors)
-      : metric_(metric),
-        dimension_(dimension),
-        vectors_(vectors),
-        beside_(vectors.size_bytes() <= kMaxBytesBeside) {
+  Space(v1::Metric metric, uint32_t dimension, std::span<const float> vectors, bool beside)
+      : metric_(metric), dimension_(dimension), vectors_(vectors), beside_(beside) {
     if (metric == v1::METRIC_L2 || metric == v1::METRIC_IP) return;
     const size_t count = vectors.size() / dimension;
     scales_.reserve(count);
@@ -218,14 +212,14 @@ std::string Encode(const Index& index, uint32_t count, GraphHeader header) {
 class Builder {
  public:
   Builder(v1::Metric metric, uint32_t dimension, std::span<const float> vectors, int threads,
-          absl::FunctionRef<absl::Status()> proceed)
+          absl::FunctionRef<absl::Status()> proceed, uint64_t max_copied_bytes)
       : metric_(metric),
         dimension_(dimension),
         vectors_(vectors),
         count_(static_cast<uint32_t>(vectors.size() / dimension)),
         threads_(threads),
         proceed_(proceed),
-        space_(metric, dimension, vectors) {
+        space_(metric, dimension, vectors, vectors.size_bytes() <= max_copied_bytes) {
     const uint32_t step = std::max<uint32_t>(1, count_ / kQueries);
     for (uint32_t i = 0; i < count_; ++i) {
       const bool is_query = i % step == step / 2 && queries_.size() < kQueries;
@@ -328,11 +322,12 @@ class Builder {
 
 absl::StatusOr<std::string> BuildGraph(v1::Metric metric, uint32_t dimension,
                                        std::span<const float> vectors, int threads,
-                                       absl::FunctionRef<absl::Status()> proceed) {
+                                       absl::FunctionRef<absl::Status()> proceed,
+                                       uint64_t max_copied_bytes) {
   // Nothing to be checked with.
   if (vectors.size() / dimension < 2 * kQueries) return std::string();
   try {
-    Builder builder(metric, dimension, vectors, threads, proceed);
+    Builder builder(metric, dimension, vectors, threads, proceed, max_copied_bytes);
     for (const Effort& effort : kEfforts) {
       SLUICE_ASSIGN_OR_RETURN(std::string section, builder.Build(effort));
       if (!section.empty()) return section;

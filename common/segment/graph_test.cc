@@ -57,10 +57,11 @@ class GraphOf {
   static constexpr uint32_t kQueries = 100;
   static constexpr uint32_t kDimension = 24;
 
-  explicit GraphOf(v1::Metric metric)
+  explicit GraphOf(v1::Metric metric, uint64_t max_copied_bytes = kMaxCopiedBytes)
       : metric_(metric),
         vectors_(kCount + kQueries, kDimension, 40),
-        section_(Must(BuildGraph(metric, kDimension, vectors_.First(kCount), 2, GoOn))),
+        section_(Must(
+            BuildGraph(metric, kDimension, vectors_.First(kCount), 2, GoOn, max_copied_bytes))),
         graph_(Graph::Parse(section_, kCount).value()) {}
 
   const Graph& graph() const { return graph_; }
@@ -103,6 +104,7 @@ TEST(Graph, FindsNearlyAllNeighboursOfVectorsThatItDoesNotHaveByEveryMetric) {
   for (const v1::Metric metric : kMetrics) {
     SCOPED_TRACE(v1::Metric_Name(metric));
     EXPECT_GE(GraphOf(metric).Recall(Any), 0.95);
+    EXPECT_GE(GraphOf(metric, /*max_copied_bytes=*/0).Recall(Any), 0.95);
   }
 }
 

@@ -267,16 +267,36 @@ TEST(SegmentSet, SearchLeavesOutRowsWithoutVectorAndQueriesOfAnotherDimension) {
 }
 
 // Rows around 30 centres.
-Row ClusteredRow(std::mt19937& random, const std::string& id, uint64_t seq_id) {
-  constexpr uint32_t kClusteredDimension = 16;
+Row ClusteredRow(std::mt19937& random, const std::string& id, uint64_t seq_id,
+                 uint32_t dimension = 16) {
   std::normal_distribution<float> near(0, 0.4F);
   std::normal_distribution<float> far;
   std::mt19937 centre(random() % 30);
   Row row = MakeRow(id, seq_id);
-  for (uint32_t i = 0; i < kClusteredDimension; ++i) {
+  for (uint32_t i = 0; i < dimension; ++i) {
     row.vector.push_back(far(centre) + near(random));
   }
   return row;
+}
+
+TEST(SegmentSet, AMergedSegmentHasAGraphWhereThatPays) {
+  TestFolder folder;
+  const auto has_graph = [&](int count, uint32_t dimension) {
+    std::mt19937 random(5);
+    std::vector<Row> rows;
+    for (int i = 0; i < count; ++i) {
+      rows.push_back(ClusteredRow(random, "id" + std::to_string(i), i + 1, dimension));
+    }
+    const std::shared_ptr<const Segment> flat[] = {
+        OpenSegment(WriteSegment(folder, dimension, rows, {}))};
+    WrittenSegment merged{.path = folder.NewPath(), .info = {}};
+    merged.info = *Must(MergeSegments(
+        flat, {.dimension = dimension, .graph = {.metric = v1::METRIC_L2}}, merged.path));
+    EXPECT_TRUE(merged.info.graph_considered());
+    return OpenSegment(merged)->graph() != nullptr;
+  };
+  EXPECT_TRUE(has_graph(3'077, 384));
+  EXPECT_FALSE(has_graph(3'076, 384));
 }
 
 TEST(SegmentSet, FindsNearlyAllNeighboursByGraphAfterHeavyUpdatesAndDeletes) {
