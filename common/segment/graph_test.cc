@@ -175,7 +175,8 @@ std::string GoldenSection() {
 }
 
 TEST(Graph, OfVersion1IsRead) {
-  const auto graph = Graph::Parse(GoldenSection(), 4);
+  const std::string section = GoldenSection();
+  const auto graph = Graph::Parse(section, 4);
   ASSERT_TRUE(graph);
   EXPECT_EQ(graph->metric(), v1::METRIC_L2);
   EXPECT_EQ(graph->breadth(), 48u);
