@@ -132,7 +132,7 @@ absl::Status ForEach(uint32_t count, uint32_t at_once, int threads,
   std::atomic<bool> stop = false;
   Mutex mutex;
   absl::Status failed;
-  const auto fail = [&](absl::Status status) {
+  const auto fail = [&](const absl::Status& status) {
     const MutexLock lock(mutex);
     failed.Update(status);
     stop = true;
@@ -142,7 +142,7 @@ absl::Status ForEach(uint32_t count, uint32_t at_once, int threads,
       const uint32_t first = next.fetch_add(at_once);
       if (first >= count) return;
       if (asks) {
-        if (absl::Status status = proceed(); !status.ok()) return fail(std::move(status));
+        if (absl::Status status = proceed(); !status.ok()) return fail(status);
       }
       try {
         for (uint32_t i = first; i < std::min<uint32_t>(count, first + at_once); ++i) {
