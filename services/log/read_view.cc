@@ -125,8 +125,9 @@ class ReadViewStream final : public Stream {
         const Filled filled,
         view_->filler.Fill(v1::ReadViewResponse::kAppendsFieldNumber, FillLimits(), &message));
     view_->last = filled.last;
-    if (view_->last < view_->tail)
+    if (view_->last < view_->tail) {
       return Action(Write{.message = ToByteBuffer(std::move(message))});
+    }
     view_.reset();
     return Action(LastOf(std::move(message)));
   }

@@ -122,6 +122,39 @@ TEST_F(NarrowStreamsTest, ConsumersThatDoNotReadHoldABoundedWindowAndDelayNobody
   EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_stream_bytes") == 0; }));
 }
 
+TEST_F(StreamsTest, AViewThatNobodyReadsIsHeldUntilItsCallerGoesAway) {  // invariant 9
+  constexpr int kViews = 20;
+  const std::string id = NewCollection();
+  ASSERT_TRUE(Push(id, std::vector(16, UpsertOf("a", std::string(16'000, 'x')))).ok());
+  const auto stub = OverTcp(server_->grpc_address());
+  v1::ReadViewRequest request;
+  request.set_collection_id(id);
+  std::deque<grpc::ClientContext> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::ReadViewResponse>>> views;
+  for (int i = 0; i < kViews; ++i) {
+    views.push_back(stub->ReadView(&contexts.emplace_back(), request));
+  }
+  // The one message of each, which ends its call too, does not fit into what may be on its way.
+  EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_stream_bytes") > (1 << 20); }));
+  EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_open_streams") == kViews; }));
+  // But one that is read is whole.
+  grpc::ClientContext context;
+  const auto view = log_->ReadView(&context, request);
+  v1::ReadViewResponse message;
+  ASSERT_TRUE(view->Read(&message));
+  ASSERT_EQ(message.appends_size(), 1);
+  EXPECT_EQ(message.appends(0).records_size(), 16);
+  EXPECT_FALSE(view->Read(&message));
+  EXPECT_TRUE(view->Finish().ok());
+
+  for (int i = 0; i < kViews; ++i) {
+    contexts[i].TryCancel();
+    EXPECT_EQ(views[i]->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_open_streams") == 0; }));
+  EXPECT_TRUE(Eventually([&] { return Gauge("sluice_log_stream_bytes") == 0; }));
+}
+
 TEST_F(StreamsTest, ADeadlineEndsAStream) {
   const std::string id = NewCollection();
   const auto stub = OverTcp(server_->grpc_address());
