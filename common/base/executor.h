@@ -29,7 +29,7 @@ class Executor {
   // not run. So what is offered never waits behind other tasks.
   bool Offer(Task task) EXCLUDES(mutex_);
   // Whether tasks wait for which no thread is free. A task that was offered asks now and then, and
-  // ends early for them.
+  // ends early for them, unless its work must be done in any case.
   bool HasWaiting() const EXCLUDES(mutex_);
   // How long tasks have waited without any being begun; zero if none waits. A long queue that moves
   // is not stuck.

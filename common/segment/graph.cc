@@ -129,9 +129,14 @@ std::span<const uint32_t> Graph::LinksOf(uint32_t node, const Level& level) cons
   return list.subspan(1, list[0]);
 }
 
+size_t Graph::LeastHits(const Limits& limits) {
+  const bool is_bounded = limits.radius < std::numeric_limits<float>::infinity();
+  return is_bounded ? (limits.breadth + 3) / 4 : limits.breadth;
+}
+
 std::optional<std::vector<Graph::Hit>> Graph::Search(
-    const DistanceTo& distance_to, const float* vectors, size_t dimension, size_t breadth,
-    uint64_t max_distances, absl::FunctionRef<bool(uint32_t)> allowed) const {
+    const DistanceTo& distance_to, const float* vectors, size_t dimension, const Limits& limits,
+    absl::FunctionRef<bool(uint32_t)> allowed) const {
   uint64_t distances = 0;
   const auto measure = [&](uint32_t node) {
     ++distances;
@@ -157,11 +162,16 @@ std::optional<std::vector<Graph::Hit>> Graph::Search(
   Visited visited(vectors_);
   std::priority_queue<Hit, std::vector<Hit>, Farther> next;
   std::priority_queue<Hit, std::vector<Hit>, Nearer> found;
+  const size_t least = LeastHits(limits);
+  const auto is_full = [&] {
+    return found.size() >= least &&
+           (found.size() == limits.breadth || found.top().distance > limits.radius);
+  };
   const auto consider = [&](const Hit& hit) {
-    if (found.size() == breadth && hit.distance >= found.top().distance) return;
+    if (is_full() && hit.distance >= found.top().distance) return;
     next.push(hit);
     if (!allowed(hit.vector)) return;
-    if (found.size() == breadth) found.pop();
+    if (is_full()) found.pop();
     found.push(hit);
   };
   visited.Visit(nearest.vector);
@@ -169,8 +179,8 @@ std::optional<std::vector<Graph::Hit>> Graph::Search(
   std::vector<uint32_t> fresh;
   while (!next.empty()) {
     const Hit hit = next.top();
-    if (found.size() == breadth && hit.distance > found.top().distance) break;
-    if (distances > max_distances) return std::nullopt;
+    if (is_full() && hit.distance > found.top().distance) break;
+    if (distances > limits.max_distances) return std::nullopt;
     next.pop();
     fresh.clear();
     for (const uint32_t link : LinksOf(hit.vector)) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <string>
@@ -67,14 +68,24 @@ class Graph {
   // The one it was built for; it finds nothing useful by another.
   v1::Metric metric() const { return metric_; }
   // How many candidates a search keeps, to find the ten nearest with the recall that was asked for.
+  static constexpr size_t kMeasuredNeighbours = 10;
   uint32_t breadth() const { return breadth_; }
   uint32_t links() const { return links_; }
 
-  // The nearest of those for which `allowed` is true, about `breadth` of them (or all there are),
+  struct Limits {
+    // How many candidates are kept.
+    size_t breadth = 0;
+    // Those beyond are of no use: once a quarter of `breadth` is kept, only nearer ones are.
+    float radius = std::numeric_limits<float>::infinity();
+    uint64_t max_distances = std::numeric_limits<uint64_t>::max();
+  };
+  // The least that a search finds, if there are as many.
+  static size_t LeastHits(const Limits& limits);
+  // The nearest of those for which `allowed` is true, as many as the limits say (or all there are),
   // in no order. `vectors`: what the graph was built over. `allowed` is asked only about vectors
-  // near enough to be in the answer so far. nullopt: given up after computing `max_distances`.
+  // near enough to be in the answer so far. nullopt: given up after `max_distances`.
   std::optional<std::vector<Hit>> Search(const DistanceTo& distance_to, const float* vectors,
-                                         size_t dimension, size_t breadth, uint64_t max_distances,
+                                         size_t dimension, const Limits& limits,
                                          absl::FunctionRef<bool(uint32_t)> allowed) const;
 
  private:

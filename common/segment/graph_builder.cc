@@ -32,7 +32,7 @@ constexpr uint32_t kBreadths[] = {48, 64, 96, 128, 192, 256, 384, 512};
 
 // The self-check: so many vectors are looked for, and so many of each one's neighbours.
 constexpr size_t kQueries = 50;
-constexpr size_t kNeighbours = 10;
+constexpr size_t kNeighbours = Graph::kMeasuredNeighbours;
 // Above what is promised (0.95), since this is a sample.
 constexpr double kRecall = 0.98;
 
@@ -270,8 +270,9 @@ class Builder {
     for (const uint32_t breadth : kBreadths) {
       size_t found = 0;
       for (size_t q = 0; q < queries_.size(); ++q) {
-        const auto hits = graph->Search(DistanceToQuery(q), vectors_.data(), dimension_, breadth,
-                                        max_distances, [](uint32_t) { return true; });
+        const auto hits = graph->Search(DistanceToQuery(q), vectors_.data(), dimension_,
+                                        {.breadth = breadth, .max_distances = max_distances},
+                                        [](uint32_t) { return true; });
         if (!hits) return std::nullopt;
         const auto near = std::ranges::count_if(
             *hits, [&](const Graph::Hit& hit) { return hit.distance <= reach_[q]; });

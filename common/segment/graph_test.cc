@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "common/segment/test_support.h"
 
@@ -67,10 +68,12 @@ class GraphOf {
   const Graph& graph() const { return graph_; }
   std::string section() const { return section_; }
   std::span<const float> Query(uint32_t i) const { return vectors_.At(kCount + i); }
-  std::optional<std::vector<Graph::Hit>> Search(uint32_t query, uint64_t max_distances,
+  // With the graph's breadth.
+  std::optional<std::vector<Graph::Hit>> Search(uint32_t query, Graph::Limits limits,
                                                 absl::FunctionRef<bool(uint32_t)> allowed) const {
+    limits.breadth = graph_.breadth();
     return graph_.Search(DistanceTo(metric_, Query(query)), vectors_.First(kCount).data(),
-                         kDimension, graph_.breadth(), max_distances, allowed);
+                         kDimension, limits, allowed);
   }
   std::vector<Graph::Hit> LookAtAll(uint32_t query,
                                     absl::FunctionRef<bool(uint32_t)> allowed) const {
@@ -86,7 +89,7 @@ class GraphOf {
     size_t found = 0;
     for (uint32_t q = 0; q < kQueries; ++q) {
       const auto truth = Nearest(LookAtAll(q, allowed), 10);
-      for (const uint32_t i : Nearest(Search(q, UINT64_MAX, allowed).value(), 10)) {
+      for (const uint32_t i : Nearest(Search(q, {}, allowed).value(), 10)) {
         found += truth.contains(i);
       }
     }
@@ -113,7 +116,7 @@ TEST(Graph, FindsNearlyAllOfThoseThatAreAllowedAndNoOthers) {
   for (const uint32_t one_in : {2U, 20U}) {
     const auto allowed = [&](uint32_t i) { return i % one_in == 0; };
     EXPECT_GE(of.Recall(allowed), 0.95);
-    const auto hits = of.Search(0, UINT64_MAX, allowed);
+    const auto hits = of.Search(0, {}, allowed);
     for (const Graph::Hit& hit : *hits) {
       EXPECT_TRUE(allowed(hit.vector));
     }
@@ -123,13 +126,38 @@ TEST(Graph, FindsNearlyAllOfThoseThatAreAllowedAndNoOthers) {
 TEST(Graph, FindsAllWhenFewerAreAllowedThanItsBreadth) {
   const GraphOf of(v1::METRIC_COSINE);
   const auto allowed = [](uint32_t i) { return i % 1000 == 3; };
-  EXPECT_EQ(Nearest(of.Search(0, UINT64_MAX, allowed).value(), 10),
-            Nearest(of.LookAtAll(0, allowed), 10));
+  EXPECT_EQ(Nearest(of.Search(0, {}, allowed).value(), 10), Nearest(of.LookAtAll(0, allowed), 10));
+}
+
+// Who is asked about shows how far a search went.
+TEST(Graph, FindsWhatLiesWithinARadiusForLess) {
+  const GraphOf of(v1::METRIC_L2);
+  size_t asked = 0;
+  const auto count = [&](uint32_t) { return ++asked > 0; };
+  size_t asked_without = 0;
+  size_t asked_within = 0;
+  size_t found = 0;
+  for (uint32_t q = 0; q < GraphOf::kQueries; ++q) {
+    std::vector<Graph::Hit> all = of.LookAtAll(q, Any);
+    std::ranges::sort(all, {}, &Graph::Hit::distance);
+    asked = 0;
+    of.Search(q, {}, count);
+    asked_without += std::exchange(asked, 0);
+    const auto hits = of.Search(q, {.radius = all[4].distance}, count).value();
+    asked_within += asked;
+    const std::set<uint32_t> nearest = Nearest(hits, 5);
+    for (size_t i = 0; i < 5; ++i) found += nearest.contains(all[i].vector);
+    // Nothing lies within.
+    const Graph::Limits limits{.breadth = of.graph().breadth(), .radius = all[0].distance / 2};
+    EXPECT_EQ(of.Search(q, limits, Any)->size(), Graph::LeastHits(limits));
+  }
+  EXPECT_GE(found, 0.95 * 5 * GraphOf::kQueries);
+  EXPECT_LT(2 * asked_within, asked_without);
 }
 
 TEST(Graph, GivesUpOnceItLookedAtAsManyVectorsAsItMay) {
   const GraphOf of(v1::METRIC_L2);
-  EXPECT_FALSE(of.Search(0, 100, [](uint32_t) { return false; }));
+  EXPECT_FALSE(of.Search(0, {.max_distances = 100}, [](uint32_t) { return false; }));
 }
 
 TEST(Graph, OfVectorsThatHaveNoNeighbourhoodsIsNotMade) {
@@ -158,7 +186,7 @@ TEST(Graph, OfEqualVectorsAndOfExtremeOnesAnswers) {
     const auto graph = Graph::Parse(section, kExtreme);
     ASSERT_TRUE(graph);
     const DistanceTo distance_to(metric, std::span(values).last(4));
-    EXPECT_GE(graph->Search(distance_to, values.data(), 4, 10, UINT64_MAX, Any)->size(), 10u);
+    EXPECT_GE(graph->Search(distance_to, values.data(), 4, {.breadth = 10}, Any)->size(), 10u);
   }
 }
 
@@ -182,7 +210,8 @@ TEST(Graph, OfVersion1IsRead) {
   EXPECT_EQ(graph->breadth(), 48u);
   const float vectors[] = {0, 1, 2, 3};
   const float query[] = {0.2F};
-  const auto hits = graph->Search(DistanceTo(v1::METRIC_L2, query), vectors, 1, 2, UINT64_MAX, Any);
+  const auto hits =
+      graph->Search(DistanceTo(v1::METRIC_L2, query), vectors, 1, {.breadth = 2}, Any);
   EXPECT_EQ(Nearest(*hits, 2), (std::set<uint32_t>{0, 1}));
 }
 
@@ -201,7 +230,7 @@ TEST(Graph, CutShortOrTooLongOrWithALinkToNowhereIsNone) {
       std::string bad = good;
       bad[at] = static_cast<char>(static_cast<uint8_t>(bad[at]) ^ flip);
       if (const auto graph = Graph::Parse(bad, 4)) {
-        graph->Search(DistanceTo(v1::METRIC_L2, query), vectors, 1, 2, UINT64_MAX, Any);
+        graph->Search(DistanceTo(v1::METRIC_L2, query), vectors, 1, {.breadth = 2}, Any);
       }
     }
   }

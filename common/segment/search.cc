@@ -1,6 +1,7 @@
 // Search over the segments of a SegmentSet: cut into pieces, which the caller works off, and with
 // it threads that have nothing else to do.
 #include <algorithm>
+#include <limits>
 #include <optional>
 #include <tuple>
 #include <utility>
@@ -75,10 +76,16 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
   }
 
  private:
+  static constexpr float kAnywhere = std::numeric_limits<float>::infinity();
+  // From this ratio of sizes on, a graph waits for what the largest one finds.
+  static constexpr uint64_t kSmallRatio = 4;
+
   // Some entries of a segment, or all its vectors by their graph.
   struct Piece {
     uint32_t segment = 0;
     bool by_graph = false;
+    // Farther vectors are of no use.
+    float radius = kAnywhere;
     size_t begin = 0;
     size_t end = 0;
   };
@@ -133,20 +140,39 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
   }
 
   void AddAll() REQUIRES(mutex_) {
+    std::vector<uint32_t> graphs;
     // The last piece is taken first: the oldest segments are the largest.
     for (auto i = static_cast<uint32_t>(set_.segments_.size()); i-- > 0;) {
       const Segment& segment = *set_.segments_[i];
       if (segment.info().vectors() == 0 || segment.dimension() != dimension_) continue;
       const Graph* const graph = segment.graph();
-      if (graph == nullptr || graph->metric() != metric_) {
+      if (graph != nullptr && graph->metric() == metric_) {
+        graphs.push_back(i);
+      } else {
         AddRanges(i);
-        continue;
       }
-      todo_.push_back({.segment = i, .by_graph = true});
-      bytes_ += std::min<uint64_t>(
-          segment.vectors().size_bytes(),
-          Breadth(*graph) * graph->links() * Graph::kLinkCost * dimension_ * sizeof(float));
     }
+    const auto vectors = [&](uint32_t i) { return set_.segments_[i]->info().vectors(); };
+    const auto largest = std::ranges::max_element(graphs, {}, vectors);
+    if (largest == graphs.end()) return;
+    leader_ = *largest;
+    for (const uint32_t i : graphs) {
+      if (i == leader_) continue;
+      if (vectors(i) * kSmallRatio <= vectors(leader_)) {
+        small_.push_back(i);
+      } else {
+        AddGraph(i, kAnywhere);
+      }
+    }
+    AddGraph(leader_, kAnywhere);
+  }
+
+  void AddGraph(uint32_t i, float radius) REQUIRES(mutex_) {
+    const Segment& segment = *set_.segments_[i];
+    todo_.push_back({.segment = i, .by_graph = true, .radius = radius});
+    bytes_ += std::min<uint64_t>(segment.vectors().size_bytes(),
+                                 Breadth(*segment.graph()) * segment.graph()->links() *
+                                     Graph::kLinkCost * dimension_ * sizeof(float));
   }
 
   void AddRanges(uint32_t i) REQUIRES(mutex_) {
@@ -163,10 +189,15 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
 
   void Do(const Piece& piece, Nearest& nearest) EXCLUDES(mutex_) {
     if (!piece.by_graph) return LookAt(piece, nearest);
-    if (SearchGraph(piece.segment, nearest)) return;
+    const std::optional<float> radius = SearchGraph(piece, nearest);
+    const bool leads = piece.segment == leader_;
+    if (radius && !(leads && !small_.empty())) return;
     {
       const MutexLock lock(mutex_);
-      AddRanges(piece.segment);
+      if (!radius) AddRanges(piece.segment);
+      if (leads) {
+        for (const uint32_t i : small_) AddGraph(i, radius.value_or(kAnywhere));
+      }
     }
     changed_.notify_all();
     AskForHelp();
@@ -187,29 +218,37 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
     }
   }
 
-  // The breadth of a graph was measured for ten neighbours.
-  size_t Breadth(const Graph& graph) const { return graph.breadth() + k_; }
+  size_t Breadth(const Graph& graph) const {
+    return graph.breadth() + k_ - std::min(k_, Graph::kMeasuredNeighbours);
+  }
 
-  // False: nothing was added, since it found too few, or looking at all costs less.
-  bool SearchGraph(uint32_t i, Nearest& nearest) const {
+  // The distance of the k-th nearest that it found. nullopt: nothing was added, since it found too
+  // few, or looking at all costs less.
+  std::optional<float> SearchGraph(const Piece& piece, Nearest& nearest) const {
+    const uint32_t i = piece.segment;
     const Segment& segment = *set_.segments_[i];
     const Graph& graph = *segment.graph();
     const LiveRows& live = *set_.live_[i];
-    const auto hits =
-        graph.Search(distance_to_, segment.vectors().data(), segment.dimension(), Breadth(graph),
-                     live.count / Graph::kLinkCost, [&](uint32_t vector) {
-                       const uint32_t row = segment.EntryOfVector(vector).row;
-                       return live.Has(row) && !skip_({.segment = i, .row = row});
-                     });
+    const Graph::Limits limits{.breadth = Breadth(graph),
+                               .radius = piece.radius,
+                               .max_distances = live.count / Graph::kLinkCost};
+    auto hits = graph.Search(distance_to_, segment.vectors().data(), segment.dimension(), limits,
+                             [&](uint32_t vector) {
+                               const uint32_t row = segment.RowOfVector(vector);
+                               return live.Has(row) && !skip_({.segment = i, .row = row});
+                             });
+    const size_t wanted = std::min(k_, Graph::LeastHits(limits));
     // Too few also where the graph leaves some unreachable.
-    if (!hits || hits->size() < k_) return false;
+    if (!hits || hits->size() < wanted) return std::nullopt;
     for (const Graph::Hit& hit : *hits) {
       const Segment::Entry& entry = segment.EntryOfVector(hit.vector);
       const Neighbour candidate{
           .distance = hit.distance, .id = entry.id, .place = {.segment = i, .row = entry.row}};
       if (nearest.Wants(candidate)) nearest.Add(candidate);
     }
-    return true;
+    const auto last = hits->begin() + (wanted - 1);
+    std::ranges::nth_element(*hits, last, {}, &Graph::Hit::distance);
+    return last->distance;
   }
 
   const SegmentSet& set_;
@@ -219,6 +258,11 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
   const size_t k_;
   const absl::FunctionRef<bool(Place)> skip_;
   const SearchSharing sharing_;
+
+  // Both set before any piece is taken. Of the graphs the largest, and those that are searched once
+  // it was, within the radius of what it found.
+  uint32_t leader_ = UINT32_MAX;
+  std::vector<uint32_t> small_;
 
   Mutex mutex_;
   CondVar changed_;

@@ -119,6 +119,10 @@ class Segment {
   std::span<const float> vectors() const;
   // Whose vector it is. Only if there is a graph.
   const Entry& EntryOfVector(uint32_t vector) const;
+  // The same, for less where each row has one.
+  uint32_t RowOfVector(uint32_t vector) const {
+    return slots_.empty() ? vector : EntryOfVector(vector).row;
+  }
   // The whole row, its vector included.
   absl::StatusOr<Row> ReadRow(uint32_t row) const;
   // Rows as they are encoded, for merges; nullptr if there are none.

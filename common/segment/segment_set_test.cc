@@ -268,15 +268,29 @@ TEST(SegmentSet, SearchLeavesOutRowsWithoutVectorAndQueriesOfAnotherDimension) {
 
 // Rows around 30 centres.
 Row ClusteredRow(std::mt19937& random, const std::string& id, uint64_t seq_id,
-                 uint32_t dimension = 16) {
+                 uint32_t dimension = 16, uint32_t first_cluster = 0) {
   std::normal_distribution<float> near(0, 0.4F);
   std::normal_distribution<float> far;
-  std::mt19937 centre(random() % 30);
+  std::mt19937 centre(first_cluster + random() % 30);
   Row row = MakeRow(id, seq_id);
   for (uint32_t i = 0; i < dimension; ++i) {
     row.vector.push_back(far(centre) + near(random));
   }
   return row;
+}
+
+std::shared_ptr<const Segment> SegmentWithGraph(TestFolder& folder, v1::Metric metric,
+                                                const std::vector<Row>& rows,
+                                                const std::vector<std::string>& deleted = {}) {
+  const std::shared_ptr<const Segment> flat[] = {
+      OpenSegment(WriteSegment(folder, 16, rows, deleted))};
+  WrittenSegment merged{.path = folder.NewPath(), .info = {}};
+  merged.info = *Must(MergeSegments(
+      flat, {.dimension = 16, .graph = {.metric = metric, .from_vectors = 500}}, merged.path));
+  EXPECT_TRUE(merged.info.graph_considered());
+  auto segment = OpenSegment(merged);
+  EXPECT_NE(segment->graph(), nullptr);
+  return segment;
 }
 
 TEST(SegmentSet, AMergedSegmentHasAGraphWhereThatPays) {
@@ -309,15 +323,8 @@ TEST(SegmentSet, FindsNearlyAllNeighboursByGraphAfterHeavyUpdatesAndDeletes) {
     rows.push_back(ClusteredRow(random, "id" + std::to_string(i), ++seq_id));
     if (i % 10 == 0) rows.back().vector.clear();
   }
-  const std::shared_ptr<const Segment> flat[] = {
-      OpenSegment(WriteSegment(folder, 16, rows, {"never there"}))};
-  WrittenSegment merged{.path = folder.NewPath(), .info = {}};
-  merged.info = *Must(MergeSegments(
-      flat, {.dimension = 16, .graph = {.metric = v1::METRIC_COSINE, .from_vectors = 1000}},
-      merged.path));
-  EXPECT_TRUE(merged.info.graph_considered());
-  std::vector<std::shared_ptr<const Segment>> segments = {OpenSegment(merged)};
-  ASSERT_NE(segments[0]->graph(), nullptr);
+  std::vector<std::shared_ptr<const Segment>> segments = {
+      SegmentWithGraph(folder, v1::METRIC_COSINE, rows, {"never there"})};
 
   // Half of the ids get another vector, a fifth go.
   std::vector<Row> updates;
@@ -363,23 +370,60 @@ TEST(SegmentSet, FindsNearlyAllNeighboursByGraphAfterHeavyUpdatesAndDeletes) {
             set->Search(v1::METRIC_COSINE, query, 4000, SkipNone).size());
 }
 
+// What came last is of other things, as it often is: all neighbours of some queries lie in the
+// small segments.
+TEST(SegmentSet, FindsNearlyAllNeighboursBySmallGraphsBesideALargeOne) {
+  TestFolder folder;
+  std::mt19937 random(4);
+  uint64_t seq_id = 0;
+  std::vector<std::shared_ptr<const Segment>> segments;
+  for (const auto& [count, first_cluster] : {std::pair(8000, 0), {2000, 0}, {2000, 20}}) {
+    std::vector<Row> rows;
+    for (int i = 0; i < count; ++i) {
+      const std::string id = "id" + std::to_string(++seq_id);
+      rows.push_back(ClusteredRow(random, id, seq_id, 16, first_cluster));
+    }
+    segments.push_back(SegmentWithGraph(folder, v1::METRIC_L2, rows));
+  }
+  const auto set = SegmentSet::Build(segments, nullptr);
+  for (const size_t k : {1, 10, 100}) {
+    size_t found = 0;
+    size_t in_small = 0;
+    constexpr size_t kQueries = 100;
+    for (size_t q = 0; q < kQueries; ++q) {
+      const std::vector<float> query = ClusteredRow(random, "", 0, 16, q % 2 == 0 ? 0 : 20).vector;
+      std::vector<std::pair<float, IdHash>> truth;
+      set->VisitLive(std::nullopt, [&](const IdHash& id, Place place) {
+        truth.emplace_back(Distance(v1::METRIC_L2, query, set->Vector(place)), id);
+        return true;
+      });
+      std::ranges::sort(truth);
+      truth.resize(k);
+      const auto nearest = set->Search(v1::METRIC_L2, query, k, SkipNone);
+      ASSERT_EQ(nearest.size(), k);
+      for (const auto& neighbour : nearest) {
+        found += std::ranges::count(truth, std::pair(neighbour.distance, neighbour.id));
+        in_small += neighbour.place.segment > 0;
+      }
+    }
+    EXPECT_GE(found, 0.95 * k * kQueries) << k;
+    EXPECT_GE(in_small, 0.2 * k * kQueries) << k;
+    EXPECT_LE(in_small, 0.8 * k * kQueries) << k;
+  }
+}
+
 // Of which some searches find too few, and go on among all vectors.
 TEST(SegmentSet, FindsTheSameByGraphWithAnyNumberOfThreads) {
   TestFolder folder;
   std::mt19937 random(3);
   std::vector<std::shared_ptr<const Segment>> segments;
-  for (int part = 0; part < 2; ++part) {
+  // The small one waits for one of the others.
+  for (const auto& [first, count] : {std::pair(0, 8000), {6000, 8000}, {13500, 2000}}) {
     std::vector<Row> rows;
-    for (int i = 0; i < 3000; ++i) {
-      rows.push_back(ClusteredRow(random, "id" + std::to_string(part * 2000 + i), i + 1));
+    for (int i = 0; i < count; ++i) {
+      rows.push_back(ClusteredRow(random, "id" + std::to_string(first + i), i + 1));
     }
-    const std::shared_ptr<const Segment> flat[] = {OpenSegment(WriteSegment(folder, 16, rows))};
-    WrittenSegment merged{.path = folder.NewPath(), .info = {}};
-    merged.info = *Must(MergeSegments(
-        flat, {.dimension = 16, .graph = {.metric = v1::METRIC_L2, .from_vectors = 1000}},
-        merged.path));
-    segments.push_back(OpenSegment(merged));
-    ASSERT_NE(segments.back()->graph(), nullptr);
+    segments.push_back(SegmentWithGraph(folder, v1::METRIC_L2, rows));
   }
   const auto set = SegmentSet::Build(segments, nullptr);
   Executor executor(3);

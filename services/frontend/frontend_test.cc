@@ -337,6 +337,80 @@ TEST_F(FrontendTest, NeedsTheAddressOfALog) {
   EXPECT_THAT(std::string(server.status().message()), HasSubstr("frontend.log_address"));
 }
 
+// Queries are answered from the view at hand while the log is asked whether it still holds.
+class QueryAheadTest : public FrontendTest {
+ protected:
+  void AddVector(const std::string& id, float x) {
+    log_.Change([&](FakeCollection& collection) {
+      v1::OperationRecord record;
+      record.set_id(id);
+      record.set_operation(v1::OPERATION_ADD);
+      SetVector(std::vector<float>{x, 0, 0}, record.mutable_vector());
+      collection.Push(record);
+    });
+  }
+
+  // The nearest to 0.
+  absl::StatusOr<std::string> Nearest() {
+    v1::QueryRequest request;
+    request.mutable_collection()->set_name("notes");
+    SetVector(std::vector<float>{0, 0, 0}, request.mutable_vector());
+    request.set_limit(1);
+    grpc::ClientContext context;
+    v1::QueryResponse response;
+    const grpc::Status status = stub_->Query(&context, request, &response);
+    if (!status.ok()) return FromGrpc(status, context);
+    if (response.hits().empty()) return absl::NotFoundError("no hits");
+    return response.hits(0).row().id();
+  }
+
+  double Counted(const std::string& result) {
+    for (const prometheus::MetricFamily& family : registry_->Collect()) {
+      if (family.name != "sluice_frontend_answers_ahead_total") continue;
+      for (const prometheus::ClientMetric& metric : family.metric) {
+        if (metric.label[0].value == result) return metric.counter.value;
+      }
+    }
+    return -1;
+  }
+
+  // Until an answer was made ahead: only threads that have nothing to do make them.
+  void AwaitAhead(const std::string& result, const std::function<void()>& query) {
+    for (const double before = Counted(result); Counted(result) == before;) query();
+  }
+};
+
+TEST_F(QueryAheadTest, TheAnswerMadeAheadIsUsedWhileNothingChanges) {
+  AddVector("a", 2);
+  Start();
+  AwaitAhead("used", [&] { EXPECT_EQ(*Nearest(), "a"); });
+  EXPECT_EQ(Counted("discarded"), 0);
+}
+
+// Invariant 8.
+TEST_F(QueryAheadTest, AQuerySeesWhatWasWrittenBeforeItThoughItWasAnsweredAhead) {
+  AddVector("a", 1000);
+  Start();
+  float x = 1000;
+  AwaitAhead("discarded", [&] {
+    ASSERT_EQ(*Nearest(), x == 1000 ? "a" : std::to_string(x));
+    ASSERT_TRUE(Nearest().ok());
+    x /= 2;
+    AddVector(std::to_string(x), x);
+    ASSERT_EQ(*Nearest(), std::to_string(x));
+  });
+}
+
+TEST_F(QueryAheadTest, AnAnswerMadeAheadIsNotGivenIfTheLogDoesNotAnswer) {
+  AddVector("a", 2);
+  Start();
+  AwaitAhead("used", [&] { ASSERT_TRUE(Nearest().ok()); });
+  log_.OnReadView([](const v1::ReadViewRequest&) {
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "away");
+  });
+  AwaitAhead("discarded", [&] { EXPECT_TRUE(absl::IsUnavailable(Nearest().status())); });
+}
+
 // A collection whose embedder is a server.
 class QueryByTextTest : public FrontendTest {
  protected:

@@ -56,6 +56,11 @@ Metrics::Metrics(prometheus::Registry& registry)
                  .Help("Views read from the log, by result: unchanged, advanced (what was held was "
                        "brought up to date), new (nothing usable was held), failed")
                  .Register(registry)),
+      ahead_(BuildCounter()
+                 .Name("sluice_frontend_answers_ahead_total")
+                 .Help("Answers to queries made while the log was asked whether the view at hand "
+                       "still holds, by result: used (it did), discarded (made again)")
+                 .Register(registry)),
       segments_(BuildCounter()
                     .Name("sluice_frontend_segments_opened_total")
                     .Help("Segments opened, by place: local (mapped, once its object is on the "
@@ -80,6 +85,8 @@ Metrics::Metrics(prometheus::Registry& registry)
                             "Estimated memory of the views: tails and id indexes")),
       tail_records(
           AddGauge(registry, "sluice_frontend_tail_records", "Records in the tails of the views")),
+      ahead_used(ahead_.Add({{"result", "used"}})),
+      ahead_discarded(ahead_.Add({{"result", "discarded"}})),
       segments_local(segments_.Add({{"place", "local"}})),
       segments_remote(segments_.Add({{"place", "remote"}})),
       loading_segments(AddGauge(registry, "sluice_frontend_loading_segments",

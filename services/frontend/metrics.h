@@ -25,6 +25,7 @@ class Metrics {
   prometheus::Family<prometheus::Counter>& requests_;
   prometheus::Family<prometheus::Histogram>& request_seconds_;
   prometheus::Family<prometheus::Counter>& views_;
+  prometheus::Family<prometheus::Counter>& ahead_;
   prometheus::Family<prometheus::Counter>& segments_;
 
  public:
@@ -40,6 +41,9 @@ class Metrics {
   prometheus::Gauge& cached_views;
   prometheus::Gauge& cached_bytes;
   prometheus::Gauge& tail_records;
+  // Answers made before the log had said whether their view still holds.
+  prometheus::Counter& ahead_used;
+  prometheus::Counter& ahead_discarded;
   // By where they lay.
   prometheus::Counter& segments_local;
   prometheus::Counter& segments_remote;

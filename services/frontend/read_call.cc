@@ -35,23 +35,54 @@ void ReadCall::Run() {
     if (!id.ok()) return Fail(id.status());
     collection_id_ = *id;
     needs_local_ = needs_vectors();
+    if (TakesLong()) BeginAhead();
     TakeView();
   });
 }
 
+ViewCache::Wanted ReadCall::wanted() const {
+  return {.collection = collection_id_,
+          .level = level(),
+          .deadline = deadline_,
+          .given_up = given_up()};
+}
+
+void ReadCall::BeginAhead() {
+  const ViewCache::ViewPtr view = backend().views.Guess(wanted());
+  if (view == nullptr || !view->segments()->is_local()) return;
+  ahead_ = std::make_unique<Ahead>(view);
+  const bool begun = backend().executor.Offer([this, view] {
+    Make(view, [this](const absl::StatusOr<grpc::ByteBuffer>& answer) {
+      ahead_->answer = answer;
+      ConcludeAhead();
+    });
+  });
+  if (!begun) ahead_ = nullptr;
+}
+
+void ReadCall::ConcludeAhead() {
+  if (--ahead_->missing > 0) return;
+  const std::unique_ptr<Ahead> ahead = std::move(ahead_);
+  const bool still_holds = ahead->taken.ok() && *ahead->taken == ahead->view;
+  (still_holds ? backend().metrics.ahead_used : backend().metrics.ahead_discarded).Increment();
+  if (still_holds) return Answer(ahead->view, ahead->answer);
+  // This may be a thread that must not be held up.
+  backend().executor.Post([this, view = std::move(ahead->taken)] { GoOn(view); });
+}
+
 void ReadCall::TakeView() {
   ++views_taken_;
-  backend().views.Take({.collection = collection_id_,
-                        .level = level(),
-                        .deadline = deadline_,
-                        .given_up = given_up()},
-                       [this](absl::StatusOr<ViewCache::ViewPtr> view) {
-                         if (!view.ok()) return Fail(view.status());
-                         if (given_up().stop_requested()) {
-                           return Fail(absl::CancelledError("the caller gave up"));
-                         }
-                         AnswerFromWhatIsReady(*view);
-                       });
+  backend().views.Take(wanted(), [this](absl::StatusOr<ViewCache::ViewPtr> view) {
+    if (ahead_ == nullptr) return GoOn(view);
+    ahead_->taken = std::move(view);
+    ConcludeAhead();
+  });
+}
+
+void ReadCall::GoOn(const absl::StatusOr<ViewCache::ViewPtr>& view) {
+  if (!view.ok()) return Fail(view.status());
+  if (given_up().stop_requested()) return Fail(absl::CancelledError("the caller gave up"));
+  AnswerFromWhatIsReady(*view);
 }
 
 Patience ReadCall::patience() const {
@@ -79,6 +110,17 @@ void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
   backend().segments.AwaitLocal(*view, patience(), loaded);
 }
 
+void ReadCall::AnswerFrom(const ViewCache::ViewPtr& view) {
+  Make(view,
+       [this, view](const absl::StatusOr<grpc::ByteBuffer>& answer) { Answer(view, answer); });
+}
+
+void ReadCall::Answer(const ViewCache::ViewPtr& view,
+                      const absl::StatusOr<grpc::ByteBuffer>& answer) {
+  if (!answer.ok()) return FailFrom(view, answer.status());
+  Succeed(*answer);
+}
+
 void ReadCall::FailFrom(const ViewCache::ViewPtr& view, const absl::Status& error) {
   if (is_local_ || views_taken_ == kMaxViews) return Fail(error);
   // Merged, and its object deleted: the next view has what took its place.
@@ -96,8 +138,8 @@ bool ReadCallOf<v1::GetRequest>::TakesManyRemoteRowsOf(const View& view) const {
 }
 
 template <>
-void ReadCallOf<v1::GetRequest>::AnswerFrom(ViewCache::ViewPtr view) {
-  Answer(view, frontend::Answer(*view, request_, patience()));
+void ReadCallOf<v1::GetRequest>::Make(const ViewCache::ViewPtr& view, Made made) {
+  made(Encoded(frontend::Answer(*view, request_, patience())));
 }
 
 template <>
@@ -106,21 +148,27 @@ absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const {
 }
 
 template <>
-void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view) {
+bool ReadCallOf<v1::QueryRequest>::TakesLong() const {
+  return true;
+}
+
+template <>
+void ReadCallOf<v1::QueryRequest>::Make(const ViewCache::ViewPtr& view, Made made) {
   if (!NeedsEmbedder(*view, request_)) {
-    return Answer(view, frontend::Answer(*view, request_, &backend().executor));
+    return made(Encoded(frontend::Answer(*view, request_, &backend().executor)));
   }
   const auto since = std::chrono::steady_clock::now();
   const auto left = std::max(
       std::chrono::milliseconds(1),
       std::chrono::ceil<std::chrono::milliseconds>(deadline() - std::chrono::system_clock::now()));
   EmbedText(backend().embedders, *view, request_.text(), left,
-            [this, view, since](absl::StatusOr<std::vector<float>> vector) {
+            [this, view, since, made = std::make_shared<Made>(std::move(made))](
+                absl::StatusOr<std::vector<float>> vector) {
               backend().metrics.embed_seconds.Observe(
                   std::chrono::duration<double>(std::chrono::steady_clock::now() - since).count());
-              if (!vector.ok()) return Fail(vector.status());
-              backend().executor.Post([this, view, vector = *std::move(vector)] {
-                Answer(view, frontend::Answer(*view, request_, vector, &backend().executor));
+              if (!vector.ok()) return (*made)(vector.status());
+              backend().executor.Post([this, view, made, vector = *std::move(vector)] {
+                (*made)(Encoded(frontend::Answer(*view, request_, vector, &backend().executor)));
               });
             });
 }

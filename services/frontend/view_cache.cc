@@ -57,30 +57,46 @@ ViewCache::~ViewCache() {
   while (!flights_.empty()) landed_.wait(mutex_);
 }
 
+bool ViewCache::IsShared(const v1::ReadLevel& level, SeqId applied) {
+  switch (level.kind()) {
+    case v1::ReadLevel::KIND_APPLIED:
+      return false;
+    case v1::ReadLevel::KIND_AT_LEAST:
+      return SeqId(level.seq_id()) <= applied;
+    default:
+      return true;
+  }
+}
+
 void ViewCache::Take(const Wanted& wanted, Ready ready) {
-  const SeqId wait_applied(
-      wanted.level.kind() == v1::ReadLevel::KIND_AT_LEAST ? wanted.level.seq_id() : 0);
-  const bool header_only = wanted.level.kind() == v1::ReadLevel::KIND_APPLIED;
   std::shared_ptr<Flight> flight;
   {
     MutexLock lock(mutex_);
     Entry& entry = entries_[wanted.collection];
-    const SeqId applied = entry.view ? entry.view->applied() : SeqId();
-    if (header_only || wait_applied > applied) {
+    if (IsShared(wanted.level, entry.view ? entry.view->applied() : SeqId())) {
+      entry.waiting.push_back(std::move(ready));
+      if (entry.in_flight) return;
+      flight = NewSharedFlight(wanted.collection, entry);
+    } else {
       flight = NewFlight(wanted.collection);
-      flight->header_only = header_only;
-      flight->wait_applied = wait_applied;
+      flight->header_only = wanted.level.kind() == v1::ReadLevel::KIND_APPLIED;
+      flight->wait_applied = SeqId(flight->header_only ? 0 : wanted.level.seq_id());
       flight->deadline = wanted.deadline;
       flight->waiters.push_back(std::move(ready));
       flight->on_given_up.emplace(wanted.given_up,
                                   [cancel = flight->cancel]() mutable { cancel.request_stop(); });
-    } else {
-      entry.waiting.push_back(std::move(ready));
-      if (entry.in_flight) return;
-      flight = NewSharedFlight(wanted.collection, entry);
     }
   }
   Start(flight);
+}
+
+ViewCache::ViewPtr ViewCache::Guess(const Wanted& wanted) const {
+  const MutexLock lock(mutex_);
+  const auto found = entries_.find(wanted.collection);
+  if (found == entries_.end()) return nullptr;
+  const Entry& entry = found->second;
+  if (!entry.view || !entry.unchanged) return nullptr;
+  return IsShared(wanted.level, entry.view->applied()) ? entry.view : nullptr;
 }
 
 std::shared_ptr<ViewCache::Flight> ViewCache::NewFlight(const CollectionId& collection) {
@@ -196,6 +212,7 @@ ViewCache::ViewPtr ViewCache::Keep(const CollectionId& collection, ViewPtr view)
       Age(*view) < Age(*entry.view)) {
     return nullptr;
   }
+  entry.unchanged = entry.view == view;
   ViewPtr before = Drop(entry);
   recent_.push_front(collection);
   entry.place = recent_.begin();

@@ -60,12 +60,17 @@ class ViewCache {
 
   // Calls `ready` once, on a thread of the executor, with a view of the level wanted.
   void Take(const Wanted& wanted, Ready ready) EXCLUDES(mutex_);
+  // What Take will probably give, as nothing had changed when the log was last asked. Null: the
+  // level is one of its own, or the collection is being written to, or no view is kept.
+  ViewPtr Guess(const Wanted& wanted) const EXCLUDES(mutex_);
 
  private:
   // One ReadView, repeated from nothing if what was held or listed turned out to be stale.
   struct Flight;
   struct Entry {
     ViewPtr view;
+    // The last flight brought nothing new.
+    bool unchanged = false;
     // A shared flight is under way; these wait for the next one.
     bool in_flight = false;
     std::vector<Ready> waiting;
@@ -81,6 +86,8 @@ class ViewCache {
   std::shared_ptr<Flight> NewFlight(const CollectionId& collection) REQUIRES(mutex_);
   std::shared_ptr<Flight> NewSharedFlight(const CollectionId& collection, Entry& entry)
       REQUIRES(mutex_);
+  // Whether a read of this level shares flights, given what is applied in the view at hand.
+  static bool IsShared(const v1::ReadLevel& level, SeqId applied);
   // Both return the view that is no longer kept.
   ViewPtr Keep(const CollectionId& collection, ViewPtr view) REQUIRES(mutex_);
   ViewPtr Drop(Entry& entry) REQUIRES(mutex_);
@@ -94,7 +101,7 @@ class ViewCache {
   Metrics& metrics_;
   ByteBudget arriving_;
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar landed_;
   absl::flat_hash_map<CollectionId, Entry> entries_ GUARDED_BY(mutex_);
   // Collections that have a view, the most recently used first.

@@ -43,6 +43,17 @@ class ViewCacheTest : public ::testing::Test {
     server_->Shutdown();
   }
 
+  static v1::ReadLevel LevelOf(v1::ReadLevel::Kind kind, uint64_t seq_id) {
+    v1::ReadLevel level;
+    level.set_kind(kind);
+    level.set_seq_id(seq_id);
+    return level;
+  }
+  ViewCache::ViewPtr Guess(v1::ReadLevel::Kind kind = v1::ReadLevel::KIND_TAIL,
+                           uint64_t seq_id = 0) {
+    return cache_->Guess({.collection = collection_.id(), .level = LevelOf(kind, seq_id)});
+  }
+
   void StartCache(uint64_t max_bytes) {
     cache_.reset();
     cache_ = std::make_unique<ViewCache>(
@@ -54,13 +65,11 @@ class ViewCacheTest : public ::testing::Test {
   std::future<Result> Begin(v1::ReadLevel::Kind kind = v1::ReadLevel::KIND_TAIL,
                             uint64_t seq_id = 0, std::stop_token given_up = {},
                             std::optional<CollectionId> collection = std::nullopt) {
-    ViewCache::Wanted wanted{
+    const ViewCache::Wanted wanted{
         .collection = collection.value_or(collection_.id()),
-        .level = {},
+        .level = LevelOf(kind, seq_id),
         .deadline = std::chrono::system_clock::now() + std::chrono::seconds(30),
         .given_up = given_up};
-    wanted.level.set_kind(kind);
-    wanted.level.set_seq_id(seq_id);
     auto promise = std::make_shared<std::promise<Result>>();
     cache_->Take(wanted, [promise](Result view) { promise->set_value(std::move(view)); });
     return promise->get_future();
@@ -107,6 +116,22 @@ TEST_F(ViewCacheTest, AReadSeesWhatWasWrittenBeforeItBegan) {
     if (i % 5 == 4) Compact();
   }
   EXPECT_EQ(metrics_.views_new.Value(), 1);
+}
+
+TEST_F(ViewCacheTest, GuessesAViewOnlyWhereItWouldBeTakenAndNothingChangedLately) {
+  EXPECT_EQ(Guess(), nullptr);
+  Add("a");
+  Compact();
+  ASSERT_TRUE(Take().ok());
+  EXPECT_EQ(Guess(), nullptr);
+  const ViewCache::ViewPtr view = Must(Take());
+  EXPECT_EQ(Guess(), view);
+  EXPECT_EQ(Guess(v1::ReadLevel::KIND_AT_LEAST, 1), view);
+  EXPECT_EQ(Guess(v1::ReadLevel::KIND_AT_LEAST, 2), nullptr);
+  EXPECT_EQ(Guess(v1::ReadLevel::KIND_APPLIED), nullptr);
+  Add("b");
+  ASSERT_TRUE(Take().ok());
+  EXPECT_EQ(Guess(), nullptr);
 }
 
 TEST_F(ViewCacheTest, AReadDoesNotShareAReadViewThatBeganBeforeIt) {
