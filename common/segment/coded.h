@@ -21,6 +21,8 @@ struct CodedVector {
   // Lengths: of the vector, and of its difference to its code. Not finite: nothing is known.
   float norm = 0;
   float error = 0;
+  // The sum of the components' squares.
+  uint32_t squares = 0;
 };
 
 // Writes the components to `out`, which has room for them and outlives the code.
@@ -29,7 +31,6 @@ CodedVector Encode(std::span<const float> vector, int8_t* out);
 // A bound of distances to one query, as DistanceTo tells them.
 class NotNearerThan {
  public:
-  // `query` outlives it.
   NotNearerThan(v1::Metric metric, std::span<const float> query);
   // No more than the distance of the vector, which has the query's dimension; minus infinity where
   // nothing is known.
@@ -37,8 +38,13 @@ class NotNearerThan {
 
  private:
   const v1::Metric metric_;
-  const std::span<const float> query_;
-  const float norm_;
+  // The query's code, in up to 15 bits, so that products are summed as integers; the rest is as of
+  // CodedVector.
+  std::vector<int16_t> components_;
+  float scale_ = 0;
+  float norm_ = 0;
+  float error_ = 0;
+  double squares_ = 0;
 };
 
 }  // namespace sluice

@@ -23,7 +23,8 @@ std::vector<float> RandomVector(std::mt19937_64& random, size_t dimension, float
 TEST(CodedTest, ABoundIsNeverMoreThanTheDistance) {
   std::mt19937_64 random(testing::TestSeed());
   for (const size_t dimension : {1, 3, 63, 64, 65, 384, 1000, 8192}) {
-    for (const float size : {1e-30F, 1e-12F, 1e-3F, 1.0F, 1e6F, 1e18F, 1e30F}) {
+    for (const float size :
+         {1e-30F, 1e-22F, 1e-19F, 1e-15F, 1e-12F, 1e-3F, 1.0F, 1e6F, 1e18F, 1e30F}) {
       for (int round = 0; round < 20; ++round) {
         const std::vector<float> query = RandomVector(random, dimension, round % 3 ? size : 1);
         std::vector<float> vector = RandomVector(random, dimension, size);
@@ -59,14 +60,36 @@ TEST(CodedTest, ABoundIsNearlyTheDistance) {
   }
 }
 
+TEST(CodedTest, SumsOfTheLargestProductsAreBounded) {
+  for (const size_t dimension : {1, 384, 2000, 8192}) {
+    const std::vector<float> query(dimension, 1);
+    for (const float value : {1.0F, -1.0F}) {
+      const std::vector<float> vector(dimension, value);
+      std::vector<int8_t> code(dimension);
+      const CodedVector coded = Encode(vector, code.data());
+      for (const v1::Metric metric : kMetrics) {
+        const float distance = Distance(metric, query, vector);
+        const float bound = NotNearerThan(metric, query)(coded);
+        EXPECT_LE(bound, distance) << dimension;
+        // Nothing is known of a distance that is about as small as what is left beside the codes.
+        if (distance > 1) {
+          EXPECT_GT(bound, 0.98F * distance) << dimension;
+        }
+      }
+    }
+  }
+}
+
 TEST(CodedTest, ZerosAndWhatLeavesFloatsRangeAreBoundedByNothing) {
   const std::vector<float> query(8, 1);
   for (const float value : {0.0F, 1e-44F, 3e38F}) {
     const std::vector<float> vector(8, value);
     std::vector<int8_t> code(8);
-    const CodedVector coded = Encode(vector, code.data());
     for (const v1::Metric metric : kMetrics) {
-      EXPECT_LE(NotNearerThan(metric, query)(coded), Distance(metric, query, vector));
+      EXPECT_LE(NotNearerThan(metric, query)(Encode(vector, code.data())),
+                Distance(metric, query, vector));
+      EXPECT_LE(NotNearerThan(metric, vector)(Encode(query, code.data())),
+                Distance(metric, vector, query));
     }
   }
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <queue>
 #include <utility>
@@ -25,6 +26,8 @@ struct Candidate {
 // Rows at the same distance as the last hit, beyond the hits asked for, among which the order of
 // ids is still exact. Of more, those with the least id hashes are taken.
 constexpr size_t kMaxTies = 4096;
+
+constexpr float kAnywhere = std::numeric_limits<float>::infinity();
 
 absl::Status CheckVector(const v1::Vector& vector) {
   if (vector.encoding() != v1::SCALAR_ENCODING_FLOAT32) {
@@ -50,33 +53,32 @@ bool Nearer(const Candidate& a, const Candidate& b) {
   return a.distance != b.distance ? a.distance < b.distance : a.id < b.id;
 }
 
-// The `k` nearest, and all that are as near as the last of them, in no order.
-std::vector<Candidate> InTail(const View& view, std::span<const float> query, size_t k) {
+// The `k` nearest within `reach`, and all that are as near as the last of them, in no order.
+std::vector<Candidate> InTail(const View& view, std::span<const float> query, size_t k,
+                              float reach) {
   const DistanceTo distance_to(view.metric(), query);
   const NotNearerThan not_nearer_than(view.metric(), query);
   std::vector<Candidate> candidates;
-  // The k least distances so far.
+  // The k least distances so far; `reach` is the last of them, once there are as many.
   std::priority_queue<float> nearest;
   std::vector<float> given(query.size());
   for (const TailEffect::Ranked& ranked : view.effect().ranked) {
     std::span<const float> vector = given;
-    const bool is_full = nearest.size() == k;
     if (ranked.given) {
       if (ranked.coded.dimension != query.size()) continue;
-      if (is_full && not_nearer_than(ranked.coded) > nearest.top()) continue;
+      if (not_nearer_than(ranked.coded) > reach) continue;
       std::memcpy(given.data(), ranked.given->data().data(), query.size_bytes());
     } else {
       vector = view.segments()->Vector(ranked.place);
     }
     const float distance = distance_to(vector.data());
-    if (is_full && distance > nearest.top()) continue;
+    if (distance > reach) continue;
     candidates.push_back({distance, ranked.id});
     nearest.push(distance);
     if (nearest.size() > k) nearest.pop();
+    if (nearest.size() == k) reach = nearest.top();
   }
-  if (nearest.size() == k) {
-    std::erase_if(candidates, [&](const Candidate& c) { return c.distance > nearest.top(); });
-  }
+  std::erase_if(candidates, [&](const Candidate& c) { return c.distance > reach; });
   return candidates;
 }
 
@@ -97,13 +99,15 @@ std::vector<Candidate> InSegments(const View& view, std::span<const float> query
 // The `k` nearest and all that are as near as the last of them, in order of distance.
 std::vector<Candidate> Nearest(const View& view, std::span<const float> query, size_t k,
                                Executor* helpers) {
-  const std::vector<Candidate> tail = InTail(view, query, k);
+  std::optional<std::vector<Candidate>> tail;
   // A few more than asked for, so that most ties take one search.
   for (size_t wanted = k + 8;; wanted = k + kMaxTies) {
     std::vector<Candidate> nearest = InSegments(view, query, wanted, helpers);
     const bool all = nearest.size() < wanted;
     const float farthest = nearest.empty() ? 0 : nearest.back().distance;
-    nearest.insert(nearest.end(), tail.begin(), tail.end());
+    if (!tail)
+      tail = InTail(view, query, k, nearest.size() < k ? kAnywhere : nearest[k - 1].distance);
+    nearest.insert(nearest.end(), tail->begin(), tail->end());
     if (nearest.size() > k) {
       std::nth_element(nearest.begin(), nearest.begin() + (k - 1), nearest.end(), Nearer);
       const float last = nearest[k - 1].distance;
