@@ -117,7 +117,7 @@ std::optional<Graph> Graph::Parse(std::string_view section, uint64_t vectors) {
 }
 
 std::span<const uint32_t> Graph::LinksOf(uint32_t node) const {
-  const std::span<const uint32_t> list = lowest_.subspan(node * (2 * uint64_t{links_} + 1));
+  const std::span<const uint32_t> list = lowest_.subspan(PlaceOf(node));
   return list.subspan(1, list[0]);
 }
 
@@ -192,6 +192,8 @@ std::optional<std::vector<Graph::Hit>> Graph::Search(
         __builtin_prefetch(vector + i);
       }
     }
+    // Likely to be the next whose links are followed.
+    if (!next.empty()) __builtin_prefetch(&lowest_[PlaceOf(next.top().vector)]);
     for (const uint32_t link : fresh) consider(measure(link));
   }
   std::vector<Hit> hits;

@@ -97,6 +97,8 @@ class Graph {
   };
 
   Graph() = default;
+  // In lowest_.
+  uint64_t PlaceOf(uint32_t node) const { return node * (2 * uint64_t{links_} + 1); }
   std::span<const uint32_t> LinksOf(uint32_t node) const;
   std::span<const uint32_t> LinksOf(uint32_t node, const Level& level) const;
 

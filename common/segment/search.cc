@@ -218,8 +218,9 @@ class SegmentSet::SearchJob : public std::enable_shared_from_this<SearchJob> {
     }
   }
 
+  // Twice as many as it was measured for are still found.
   size_t Breadth(const Graph& graph) const {
-    return graph.breadth() + k_ - std::min(k_, Graph::kMeasuredNeighbours);
+    return graph.breadth() + k_ - std::min(k_, 2 * Graph::kMeasuredNeighbours);
   }
 
   // The distance of the k-th nearest that it found. nullopt: nothing was added, since it found too

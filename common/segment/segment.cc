@@ -58,7 +58,7 @@ bool Agrees(const Footer& footer, const v1::SegmentInfo& info) {
 constexpr uint64_t kRemoteEndBytes = 64 << 10;
 // Of the rows section, for each byte of RocksDB's index in it, if blocks are compressed to a
 // quarter.
-constexpr uint64_t kRowsPerIndexByte = 256;
+constexpr uint64_t kRowsPerIndexByte = 128;
 
 template <class T>
 std::vector<T> Copied(std::string_view bytes) {

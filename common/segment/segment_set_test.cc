@@ -386,7 +386,7 @@ TEST(SegmentSet, FindsNearlyAllNeighboursBySmallGraphsBesideALargeOne) {
     segments.push_back(SegmentWithGraph(folder, v1::METRIC_L2, rows));
   }
   const auto set = SegmentSet::Build(segments, nullptr);
-  for (const size_t k : {1, 10, 100}) {
+  for (const size_t k : {1, 10, 20, 100}) {
     size_t found = 0;
     size_t in_small = 0;
     constexpr size_t kQueries = 100;

@@ -66,23 +66,22 @@ void ReadCall::ConcludeAhead() {
   const bool still_holds = ahead->taken.ok() && *ahead->taken == ahead->view;
   (still_holds ? backend().metrics.ahead_used : backend().metrics.ahead_discarded).Increment();
   if (still_holds) return Answer(ahead->view, ahead->answer);
-  // This may be a thread that must not be held up.
-  backend().executor.Post([this, view = std::move(ahead->taken)] { GoOn(view); });
+  GoOnWith(std::move(ahead->taken));
 }
 
 void ReadCall::TakeView() {
   ++views_taken_;
   backend().views.Take(wanted(), [this](absl::StatusOr<ViewCache::ViewPtr> view) {
-    if (ahead_ == nullptr) return GoOn(view);
+    if (ahead_ == nullptr) return GoOnWith(std::move(view));
     ahead_->taken = std::move(view);
     ConcludeAhead();
   });
 }
 
-void ReadCall::GoOn(const absl::StatusOr<ViewCache::ViewPtr>& view) {
+void ReadCall::GoOnWith(absl::StatusOr<ViewCache::ViewPtr> view) {
   if (!view.ok()) return Fail(view.status());
   if (given_up().stop_requested()) return Fail(absl::CancelledError("the caller gave up"));
-  AnswerFromWhatIsReady(*view);
+  backend().executor.Post([this, view = *std::move(view)] { AnswerFromWhatIsReady(view); });
 }
 
 Patience ReadCall::patience() const {

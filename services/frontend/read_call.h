@@ -62,7 +62,7 @@ class ReadCall : public Call {
   void BeginAhead();
   void ConcludeAhead();
   void TakeView();
-  void GoOn(const absl::StatusOr<ViewCache::ViewPtr>& view);
+  void GoOnWith(absl::StatusOr<ViewCache::ViewPtr> view);
   void AnswerFromWhatIsReady(const ViewCache::ViewPtr& view);
   void AnswerFrom(const ViewCache::ViewPtr& view);
   void Answer(const ViewCache::ViewPtr& view, const absl::StatusOr<grpc::ByteBuffer>& answer);

@@ -182,6 +182,14 @@ absl::Status SegmentMissing(const std::string& object) {
                    {{"object", object}});
 }
 
+bool IsUnchanged(const View& before, const ViewDelta& delta) {
+  const v1::ReadViewHeader& header = delta.header;
+  return header.incarnation() == before.incarnation().value &&
+         header.segments_version() == before.segments_version() &&
+         header.applied_seq_id() == before.applied().value &&
+         (!delta.has_records || header.tail_seq_id() == before.as_of().value);
+}
+
 absl::StatusOr<std::shared_ptr<const View>> Advance(const CollectionId& collection,
                                                     std::shared_ptr<const View> before,
                                                     const ViewDelta& delta,
@@ -189,14 +197,10 @@ absl::StatusOr<std::shared_ptr<const View>> Advance(const CollectionId& collecti
   const v1::ReadViewHeader& header = delta.header;
   if (before && header.incarnation() != before->incarnation().value) before = nullptr;
   SLUICE_RETURN_IF_ERROR(CheckHeader(before.get(), header));
+  if (before && IsUnchanged(*before, delta)) return before;
   const SeqId applied(header.applied_seq_id());
-  const SeqId tail_end(header.tail_seq_id());
   const SeqId have = before ? std::max(before->as_of(), applied) : applied;
-  const SeqId as_of = delta.has_records ? tail_end : have;
-  if (before && as_of == before->as_of() && applied == before->applied() &&
-      header.segments_version() == before->segments_version()) {
-    return before;
-  }
+  const SeqId as_of = delta.has_records ? SeqId(header.tail_seq_id()) : have;
   SLUICE_ASSIGN_OR_RETURN(std::shared_ptr<const SegmentSet> segments,
                           OpenSegments(before.get(), header, open));
   Tail tail = before ? before->tail().After(applied) : Tail();

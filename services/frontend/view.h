@@ -105,6 +105,9 @@ absl::Status SegmentMissing(const std::string& object);
 using OpenSegment =
     std::function<absl::StatusOr<std::shared_ptr<const Segment>>(const v1::SegmentInfo&)>;
 
+// Whether `delta` brings nothing to `before`, so that Advance returns just that.
+bool IsUnchanged(const View& before, const ViewDelta& delta);
+
 // The view after `delta`, which was asked for on the strength of `before` (null: from nothing).
 // Without records in it, the tail stays as it was, less what the segments reflect by now. Returns
 // `before` itself if nothing changed. INTERNAL: `delta` does not continue `before`, a view from

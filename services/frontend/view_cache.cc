@@ -138,6 +138,10 @@ void ViewCache::Start(const std::shared_ptr<Flight>& flight) {
              .cancel = flight->cancel.get_token(),
              .header_only = flight->header_only},
             arriving_, [this, flight](absl::StatusOr<FetchedView> fetched) {
+              // Costs less than a hand-over.
+              if (fetched.ok() && flight->base && IsUnchanged(*flight->base, fetched->delta)) {
+                return Land(flight, std::move(fetched));
+              }
               executor_.Post([this, flight, fetched = std::move(fetched)]() mutable {
                 Land(flight, std::move(fetched));
               });
@@ -195,11 +199,7 @@ void ViewCache::Conclude(const std::shared_ptr<Flight>& flight, absl::StatusOr<V
   }
   if (next) Start(next);
   if (view.ok() && flight->header_only) view = (*view)->AppliedOnly();
-  std::vector<Ready> waiters = std::move(flight->waiters);
-  for (size_t i = 1; i < waiters.size(); ++i) {
-    executor_.Post([ready = std::move(waiters[i]), view]() mutable { ready(std::move(view)); });
-  }
-  waiters[0](std::move(view));
+  for (Ready& ready : std::exchange(flight->waiters, {})) ready(view);
   // Nothing of this is touched after the last flight is gone.
   MutexLock lock(mutex_);
   flights_.erase(flight.get());

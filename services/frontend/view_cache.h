@@ -58,7 +58,7 @@ class ViewCache {
             const Options& options, Executor& executor, Metrics& metrics);
   ~ViewCache();
 
-  // Calls `ready` once, on a thread of the executor, with a view of the level wanted.
+  // Calls `ready` once, with a view of the level wanted, on a thread that it must not hold up.
   void Take(const Wanted& wanted, Ready ready) EXCLUDES(mutex_);
   // What Take will probably give, as nothing had changed when the log was last asked. Null: the
   // level is one of its own, or the collection is being written to, or no view is kept.
