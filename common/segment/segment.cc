@@ -79,6 +79,12 @@ absl::Status ReadSection(const RemoteFile& file, const Footer& footer, SectionKi
   return CheckSection(*section, *bytes, object);
 }
 
+absl::StatusOr<Row> Decoded(std::string_view value, uint32_t row, const RowsReader& rows) {
+  Row result;
+  if (DecodeRow(value, &result)) return result;
+  return SegmentCorrupt(rows.object(), absl::StrCat("row ", row, ": unknown encoding"));
+}
+
 absl::StatusOr<std::unique_ptr<RowsReader>> OpenRows(RemoteFile& file, const Footer& footer,
                                                      uint64_t rows, std::string object) {
   const Section* const section = footer.Find(SectionKind::kRows);
@@ -276,13 +282,19 @@ const Segment::Entry& Segment::EntryOfVector(uint32_t vector) const {
 
 absl::StatusOr<Row> Segment::ReadFields(uint32_t row) const {
   SLUICE_CHECK(row < info_.rows());
-  const Segment* const at = is_local() ? local() : this;
-  SLUICE_ASSIGN_OR_RETURN(const std::string value, at->rows_->Read(row));
-  Row result;
-  if (!DecodeRow(value, &result)) {
-    return SegmentCorrupt(at->rows_->object(), absl::StrCat("row ", row, ": unknown encoding"));
-  }
-  return result;
+  const RowsReader& rows = *(is_local() ? local() : this)->rows_;
+  SLUICE_ASSIGN_OR_RETURN(const std::string value, rows.Read(row));
+  return Decoded(value, row, rows);
+}
+
+Segment::Cursor Segment::NewCursor(uint64_t ahead) const {
+  SLUICE_CHECK(info_.rows() > 0);
+  return {*(is_local() ? local() : this)->rows_, ahead};
+}
+
+absl::StatusOr<Row> Segment::Cursor::ReadFields(uint32_t row) {
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view value, cursor_.Read(row));
+  return Decoded(value, row, *rows_);
 }
 
 absl::StatusOr<Row> Segment::ReadRow(uint32_t row) const {

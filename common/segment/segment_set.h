@@ -57,6 +57,21 @@ class SegmentSet {
   bool HasVector(Place place) const;
   // The row without its vector.
   absl::StatusOr<Row> ReadFields(Place place) const;
+  // The same of rows in the order of VisitLive, with fewer requests where they are remote. One
+  // thread; the set outlives it.
+  class Cursor {
+   public:
+    // About so many rows, or so many bytes of them, will be read.
+    Cursor(const SegmentSet& set, uint64_t rows, uint64_t bytes);
+    absl::StatusOr<Row> ReadFields(Place place);
+
+   private:
+    const SegmentSet& set_;
+    // Of each segment's rows.
+    double share_ahead_ = 0;
+    // One for each segment, once it is read.
+    std::vector<std::optional<Segment::Cursor>> cursors_;
+  };
 
   // Whether all segments are local (segment.h). Only then what follows.
   bool is_local() const;

@@ -44,6 +44,7 @@ class Page {
         patience_(patience),
         include_(request.include()),
         max_rows_(request.page_size() == 0 ? kDefaultPageSize : request.page_size()),
+        rows_(*view.segments(), max_rows_, kMaxPageBytes),
         after_(after) {}
 
   absl::StatusOr<v1::GetResponse> Collect() {
@@ -74,6 +75,11 @@ class Page {
   // False: the page ended before this id.
   bool Add(const IdHash& id, std::optional<SegmentSet::Place> place,
            std::span<const RecordAt> records) {
+    const bool has_all = response_.rows_size() == static_cast<int>(max_rows_);
+    if (has_all && records.empty()) {
+      full_ = true;
+      return false;
+    }
     absl::StatusOr<std::optional<Row>> row = Read(place, records);
     if (!row.ok()) {
       error_ = std::move(row).status();
@@ -84,8 +90,7 @@ class Page {
     v1::Row out;
     FillRow(**row, include_, &out);
     const uint64_t bytes = out.ByteSizeLong();
-    if (response_.rows_size() > 0 &&
-        (response_.rows_size() == static_cast<int>(max_rows_) || bytes_ + bytes > kMaxPageBytes)) {
+    if (has_all || (response_.rows_size() > 0 && bytes_ + bytes > kMaxPageBytes)) {
       full_ = true;
       return false;
     }
@@ -96,15 +101,16 @@ class Page {
   }
 
   absl::StatusOr<std::optional<Row>> Read(std::optional<SegmentSet::Place> place,
-                                          std::span<const RecordAt> records) const {
+                                          std::span<const RecordAt> records) {
     SLUICE_RETURN_IF_ERROR(CheckPatience(patience_));
-    return view_.RowOf(place, records, include_.vector());
+    return view_.RowOf(place, records, include_.vector(), &rows_);
   }
 
   const View& view_;
   const Patience& patience_;
   const v1::Include& include_;
   const uint32_t max_rows_;
+  SegmentSet::Cursor rows_;
   // The last id in the page.
   std::optional<IdHash> after_;
   v1::GetResponse response_;

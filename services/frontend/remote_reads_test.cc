@@ -9,6 +9,7 @@
 #include <latch>
 #include <optional>
 #include <random>
+#include <set>
 
 #include "common/errors/errors.h"
 #include "common/objects/fake_s3.h"
@@ -108,30 +109,30 @@ class RemoteReadsTest : public ::testing::Test {
     request->mutable_collection()->set_id(collection_->id().ToString());
     context->set_deadline(std::chrono::system_clock::now() + within);
   }
-  absl::StatusOr<v1::GetResponse> Get(const std::string& id, bool vector = false) {
-    v1::GetRequest request;
-    request.add_ids(id);
-    request.mutable_include()->set_document(true);
-    request.mutable_include()->set_vector(vector);
-    grpc::ClientContext context;
-    Prepare(&request, &context, std::chrono::seconds(60));
-    v1::GetResponse response;
-    const grpc::Status status = stub_->Get(&context, request, &response);
-    if (!status.ok()) return FromGrpc(status, context);
-    return response;
-  }
-  // How many of the rows "0" up to `rows` there are.
-  absl::StatusOr<int> GetMany(int rows,
-                              std::chrono::milliseconds within = std::chrono::seconds(60)) {
-    v1::GetRequest request;
-    for (int i = 0; i < rows; ++i) request.add_ids(std::to_string(i));
+  absl::StatusOr<v1::GetResponse> Get(v1::GetRequest request,
+                                      std::chrono::milliseconds within = std::chrono::seconds(60)) {
     request.mutable_include()->set_document(true);
     grpc::ClientContext context;
     Prepare(&request, &context, within);
     v1::GetResponse response;
     const grpc::Status status = stub_->Get(&context, request, &response);
     if (!status.ok()) return FromGrpc(status, context);
-    return response.rows_size();
+    return response;
+  }
+  absl::StatusOr<v1::GetResponse> Get(const std::string& id, bool vector = false) {
+    v1::GetRequest request;
+    request.add_ids(id);
+    request.mutable_include()->set_vector(vector);
+    return Get(std::move(request));
+  }
+  // How many of the rows "0" up to `rows` there are.
+  absl::StatusOr<int> GetMany(int rows,
+                              std::chrono::milliseconds within = std::chrono::seconds(60)) {
+    v1::GetRequest request;
+    for (int i = 0; i < rows; ++i) request.add_ids(std::to_string(i));
+    const absl::StatusOr<v1::GetResponse> response = Get(std::move(request), within);
+    if (!response.ok()) return response.status();
+    return response->rows_size();
   }
   absl::StatusOr<v1::QueryResponse> Query(
       float near, std::chrono::milliseconds within = std::chrono::seconds(60)) {
@@ -452,6 +453,38 @@ TEST_F(RemoteReadsTest, AGetOfManyRowsWaitsForTheirSegmentOrReadsThemRemotely) {
   registry_ = std::make_shared<prometheus::Registry>();
   Start();
   EXPECT_EQ(*GetMany(64), 64);
+}
+
+TEST_F(RemoteReadsTest, APageTakesFewRequests) {
+  constexpr int kRows = 10'000;
+  AddSegment(kRows, 1'000);
+  AddSegment(kRows / 2, 1'000);
+  HoldWholeObjects();
+  Start();
+  EXPECT_EQ(*Count(), uint64_t{kRows});
+  v1::GetRequest request;
+  request.mutable_include()->set_document(true);
+  request.set_page_size(1'000);
+  std::set<std::string> ids;
+  do {
+    const size_t pieces = Pieces();
+    const uint64_t bytes = s3_.bytes_sent();
+    const v1::GetResponse page = *Get(request);
+    for (const v1::Row& row : page.rows()) {
+      EXPECT_TRUE(ids.insert(row.id()).second);
+      EXPECT_TRUE(row.document() == Text(std::stoi(row.id()), 1'000));
+    }
+    // Of each segment one or two.
+    EXPECT_LE(Pieces() - pieces, 4u);
+    EXPECT_LE(s3_.bytes_sent() - bytes, 4u << 20);
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(ids.size(), size_t{kRows});
+  // A small one is not paid for by what it does not need.
+  request.set_page_size(1);
+  const uint64_t bytes = s3_.bytes_sent();
+  EXPECT_EQ(Get(request)->rows_size(), 1);
+  EXPECT_LE(s3_.bytes_sent() - bytes, 50'000u);
 }
 
 TEST_F(RemoteReadsTest, AGetThatIsGivenUpReadsNoFurtherRows) {
