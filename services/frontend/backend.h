@@ -34,6 +34,8 @@ struct BackendOptions {
 };
 
 struct Backend {
+  static constexpr size_t kRowReaders = 15;
+
   Backend(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
           embed::Embedders query_embedders, const BackendOptions& backend_options,
           Metrics& frontend_metrics)
@@ -67,6 +69,8 @@ struct Backend {
   ByteBudget write_bytes;
   std::atomic<uint64_t> pending_reads = 0;
   SegmentLoader segments;
+  // Lent to Gets whose rows are remote: they wait for the store, and have nothing else to do.
+  Executor row_readers{kRowReaders};
   // After what its tasks need.
   Executor executor;
   ViewCache views;

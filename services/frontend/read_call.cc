@@ -97,7 +97,7 @@ bool ReadCallOf<v1::GetRequest>::TakesManyRemoteRowsOf(const View& view) const {
 
 template <>
 void ReadCallOf<v1::GetRequest>::AnswerFrom(ViewCache::ViewPtr view) {
-  Answer(view, frontend::Answer(*view, request_, patience()));
+  Answer(view, frontend::Answer(*view, request_, patience(), &backend().row_readers));
 }
 
 template <>
