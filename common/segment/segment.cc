@@ -67,16 +67,20 @@ std::vector<T> Copied(std::string_view bytes) {
   return copy;
 }
 
-// `*bytes`: the section, which must have that length, once its checksum was compared.
-absl::Status ReadSection(const RemoteFile& file, const Footer& footer, SectionKind kind,
-                         uint64_t length, const std::string& object, std::string* bytes) {
+// The section, which must have that length, once its checksum was compared; in `*storage`, if no
+// piece that is held has it.
+absl::StatusOr<std::string_view> ReadSection(const RemoteFile& file, const Footer& footer,
+                                             SectionKind kind, uint64_t length,
+                                             const std::string& object, std::string* storage) {
   const Section* const section = footer.Find(kind);
   if (section == nullptr || section->length != length) {
     return SegmentCorrupt(object, absl::StrCat("section ", static_cast<uint32_t>(kind),
                                                " is missing, or its length is wrong"));
   }
-  SLUICE_ASSIGN_OR_RETURN(*bytes, file.Read(section->offset, section->length));
-  return CheckSection(*section, *bytes, object);
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view bytes,
+                          file.View(section->offset, section->length, storage));
+  SLUICE_RETURN_IF_ERROR(CheckSection(*section, bytes, object));
+  return bytes;
 }
 
 absl::StatusOr<Row> Decoded(std::string_view value, uint32_t row, const RowsReader& rows) {
@@ -194,22 +198,23 @@ absl::Status Segment::ReadRemote(std::string object) {
   const uint64_t wanted = info_.entries() * sizeof(Entry) + kRemoteEndBytes;
   const uint64_t end = std::min(info_.bytes(), wanted);
   SLUICE_RETURN_IF_ERROR(file.Hold(info_.bytes() - end, end));
-  SLUICE_ASSIGN_OR_RETURN(const std::string last, file.Read(info_.bytes() - end, end));
+  std::string storage;
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view last,
+                          file.View(info_.bytes() - end, end, &storage));
   SLUICE_ASSIGN_OR_RETURN(const Footer footer, ReadFooter(last, info_.bytes(), object));
   if (!Agrees(footer, info_)) return SegmentCorrupt(object, "not the segment listed");
 
-  std::string bytes;
-  SLUICE_RETURN_IF_ERROR(
-      ReadSection(file, footer, SectionKind::kHeader, kHeaderBytes, object, &bytes));
+  SLUICE_ASSIGN_OR_RETURN(std::string_view bytes, ReadSection(file, footer, SectionKind::kHeader,
+                                                              kHeaderBytes, object, &storage));
   SLUICE_ASSIGN_OR_RETURN(dimension_, ReadHeader(bytes, object));
-  SLUICE_RETURN_IF_ERROR(ReadSection(file, footer, SectionKind::kIndex,
-                                     info_.entries() * sizeof(Entry), object, &bytes));
+  SLUICE_ASSIGN_OR_RETURN(bytes, ReadSection(file, footer, SectionKind::kIndex,
+                                             info_.entries() * sizeof(Entry), object, &storage));
   remote_->entries = Copied<Entry>(bytes);
   entries_ = remote_->entries;
   if (!IsIndex(entries_, info_.rows())) return SegmentCorrupt(object, "the id index is wrong");
   if (info_.vectors() > 0 && info_.vectors() < info_.rows()) {
-    SLUICE_RETURN_IF_ERROR(ReadSection(file, footer, SectionKind::kSlots,
-                                       info_.rows() * sizeof(uint32_t), object, &bytes));
+    SLUICE_ASSIGN_OR_RETURN(bytes, ReadSection(file, footer, SectionKind::kSlots,
+                                               info_.rows() * sizeof(uint32_t), object, &storage));
     remote_->slots = Copied<uint32_t>(bytes);
     slots_ = remote_->slots;
     if (!IsSlots(slots_, info_.vectors())) {
