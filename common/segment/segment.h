@@ -128,7 +128,7 @@ class Segment {
   // Of the rows as they lie in the file.
   uint64_t rows_bytes() const { return rows_ == nullptr ? 0 : rows_->bytes(); }
 
-  // The rest only if is_local().
+  // The rest only if is_local(); where there are no vectors, Vector and ReadRow in any case.
 
   // Of a row: empty if it has none. Points into the mapping.
   std::span<const float> Vector(uint32_t row) const;

@@ -132,6 +132,12 @@ bool SegmentSet::is_local() const {
   return std::ranges::all_of(segments_, [](const auto& segment) { return segment->is_local(); });
 }
 
+bool SegmentSet::has_vectors_at_hand() const {
+  return std::ranges::all_of(segments_, [](const auto& segment) {
+    return segment->is_local() || segment->info().vectors() == 0;
+  });
+}
+
 absl::StatusOr<Row> SegmentSet::ReadRow(Place place) const {
   SLUICE_CHECK(place.segment < segments_.size());
   return segments_[place.segment]->ReadRow(place.row);

@@ -73,8 +73,10 @@ class SegmentSet {
     std::vector<std::optional<Segment::Cursor>> cursors_;
   };
 
-  // Whether all segments are local (segment.h). Only then what follows.
+  // Whether all segments are local (segment.h).
   bool is_local() const;
+  // Whether all are that have vectors. Only then what follows.
+  bool has_vectors_at_hand() const;
   absl::StatusOr<Row> ReadRow(Place place) const;
   std::span<const float> Vector(Place place) const;
 

@@ -1,4 +1,4 @@
-// Get and Count.
+// Get and Count, and which reads take rows of remote segments.
 #include <deque>
 #include <optional>
 #include <utility>
@@ -229,6 +229,18 @@ bool TakesManyRemoteRows(const View& view, const v1::GetRequest& request) {
   int rows = 0;
   for (const std::string& id : request.ids()) {
     if (IsRemote(segments, segments.Find(view.HashOf(id)))) ++rows;
+    if (rows > kMaxRemoteRows) return true;
+  }
+  return false;
+}
+
+bool TakesManyRemoteRows(const View& view, const v1::QueryRequest&) {
+  const SegmentSet& segments = *view.segments();
+  if (segments.is_local()) return false;
+  int rows = 0;
+  for (const auto& [segment, row] : view.effect().hidden) {
+    const Segment& of = *segments.segments()[segment];
+    if (!of.is_local() && of.info().vectors() == 0) ++rows;
     if (rows > kMaxRemoteRows) return true;
   }
   return false;

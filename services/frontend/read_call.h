@@ -1,7 +1,7 @@
 // Get, Count, Query: checked and resolved on gRPC's threads, which nothing here blocks; answered on
-// the executor, once there is a view. What needs no vectors is answered from segments that are
-// still remote (segment_loader.h); if a row cannot be read there, it waits for them to be local
-// after all.
+// the executor, once there is a view. Vectors are read from segments that are local; all else is
+// answered from those that are still remote (segment_loader.h), or, if a row cannot be read there,
+// once they are local after all.
 #pragma once
 
 #include <chrono>
@@ -32,7 +32,7 @@ class ReadCall : public Call {
   // Until then, or until the caller gives up.
   Patience patience() const;
   // Of the request and a view: what can be said before its segments are local, and whether they
-  // are better waited for though it needs no vectors.
+  // are better waited for though only their rows are needed.
   virtual absl::Status CheckWith(const View& view) const = 0;
   virtual bool TakesManyRemoteRowsOf(const View& view) const = 0;
   // Answers with Succeed, Fail or FailFrom.
@@ -44,12 +44,13 @@ class ReadCall : public Call {
   void Run() final;
   void TakeView();
   void AnswerFromWhatIsReady(const ViewCache::ViewPtr& view);
+  bool LacksVectors(const View& view) const;
 
   // Of the caller, or our own.
   const std::chrono::system_clock::time_point deadline_;
   CollectionId collection_id_;
   int views_taken_ = 0;
-  // Whether the view must be local, and whether that in use was when it was begun with.
+  // Whether all of the view must be local, and whether that in use was when it was begun with.
   bool needs_local_ = false;
   bool is_local_ = true;
 };
@@ -88,6 +89,8 @@ void ReadCallOf<v1::GetRequest>::AnswerFrom(ViewCache::ViewPtr view);
 
 template <>
 absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const;
+template <>
+bool ReadCallOf<v1::QueryRequest>::TakesManyRemoteRowsOf(const View& view) const;
 // A text may have to be embedded elsewhere first.
 template <>
 void ReadCallOf<v1::QueryRequest>::AnswerFrom(ViewCache::ViewPtr view);

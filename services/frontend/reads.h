@@ -34,7 +34,7 @@ absl::Status Check(const v1::GetRequest& request);
 absl::Status Check(const v1::CountRequest& request);
 absl::Status Check(const v1::QueryRequest& request);
 
-// Whether the answer needs a view whose segments are local.
+// Whether the answer needs a view that has its vectors at hand (SegmentSet).
 bool NeedsVectors(const v1::GetRequest& request);
 bool NeedsVectors(const v1::CountRequest& request);
 bool NeedsVectors(const v1::QueryRequest& request);
@@ -46,6 +46,9 @@ absl::Status Check(const View& view, const v1::QueryRequest& request);
 // Whether the answer takes so many rows of segments that are not local that these are better waited
 // for.
 bool TakesManyRemoteRows(const View& view, const v1::GetRequest& request);
+// Such rows are hits because the tail gives them a vector; so it may say true of some that it does
+// not take.
+bool TakesManyRemoteRows(const View& view, const v1::QueryRequest& request);
 
 // DEADLINE_EXCEEDED or CANCELLED once `patience` ends, which is looked at before each row. Threads
 // of `row_readers` that have nothing else to do read rows of segments that are not local; null:

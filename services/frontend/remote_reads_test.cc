@@ -77,7 +77,7 @@ class RemoteReadsTest : public ::testing::Test {
   }
 
   // Rows "0" up to `rows`, of random text of so many bytes each, as one more segment.
-  void AddSegment(int rows, size_t bytes) {
+  void AddSegment(int rows, size_t bytes, bool vectors = true) {
     log_->Change([&](FakeCollection& collection) {
       for (int i = 0; i < rows; ++i) {
         v1::OperationRecord record;
@@ -85,7 +85,7 @@ class RemoteReadsTest : public ::testing::Test {
         record.set_operation(v1::OPERATION_UPSERT);
         record.set_document(Text(i, bytes));
         const std::vector<float> vector(kDimension, static_cast<float>(i));
-        SetVector(vector, record.mutable_vector());
+        if (vectors) SetVector(vector, record.mutable_vector());
         collection.Push(record);
       }
       collection.Compact(collection.tail());
@@ -483,6 +483,66 @@ TEST_F(RemoteReadsTest, RowsOfAGetAreReadSeveralAtOnce) {
     EXPECT_TRUE(rows->rows(i).document() == Text(31 - i, 256 << 10));
   }
   EXPECT_LE(Pieces() - opened, 32u);
+}
+
+TEST_F(RemoteReadsTest, WhoNeedsVectorsDoesNotWaitForSegmentsWithoutAny) {
+  AddSegment(64, 128 << 10, false);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (IsOfAWholeObject(request) && request.uri.ends_with("/1/1")) release_.wait();
+    return Fault::kNone;
+  });
+  Start();
+  // A vector in a small segment, and two in the tail, one of which is of a row that is remote.
+  AddSegment(1, 100);
+  const auto push = [this](const std::string& id, float at) {
+    log_->Change([&](FakeCollection& collection) {
+      v1::OperationRecord record;
+      record.set_id(id);
+      record.set_operation(v1::OPERATION_UPSERT);
+      record.set_uri("u");
+      SetVector(std::vector<float>(kDimension, at), record.mutable_vector());
+      collection.Push(record);
+    });
+  };
+  push("7", 7);
+  push("new", 9);
+  ExpectFirst(Query(0), "0");
+  ExpectFirst(Query(7), "7");
+  EXPECT_EQ(Query(7)->hits_size(), 3);
+  ExpectRow(Get("7", true), 7, 128 << 10);
+  EXPECT_FALSE(Get("8", true)->rows(0).has_vector());
+  EXPECT_EQ(Wholes(), 1u);
+  // So many rows are not read one by one.
+  for (int i = 1; i < 40; ++i) push(std::to_string(i), static_cast<float>(i));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Query(7, std::chrono::milliseconds(300)).status()));
+  release_.count_down();
+  ExpectFirst(Query(7), "7");
+}
+
+TEST_F(RemoteReadsTest, ARowOfAHitThatCannotBeReadRemotelyIsReadOnceItsSegmentIsLocal) {
+  AddSegment(64, 128 << 10, false);
+  HoldWholeObjects();
+  Start();
+  log_->Change([](FakeCollection& collection) {
+    v1::OperationRecord record;
+    record.set_id("7");
+    record.set_operation(v1::OPERATION_UPDATE);
+    SetVector(std::vector<float>(kDimension, 7), record.mutable_vector());
+    collection.Push(record);
+  });
+  EXPECT_EQ(*Count(), 64u);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (!IsOfAPiece(request)) {
+      release_.wait();
+      return Fault::kNone;
+    }
+    if (!fault_on_.exchange(true)) asked_.set_value();
+    return Fault::kWrongBytes;
+  });
+  auto query = std::async(std::launch::async, [&] { return Query(7); });
+  asked_.get_future().wait();
+  release_.count_down();
+  ExpectFirst(query.get(), "7");
 }
 
 TEST_F(RemoteReadsTest, APageTakesFewRequests) {

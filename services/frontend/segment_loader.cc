@@ -33,6 +33,7 @@ absl::StatusOr<std::shared_ptr<const Segment>> FetchAndOpen(const ObjectStore& o
 }  // namespace
 
 struct SegmentLoader::Wait {
+  Awaited awaited;
   // Null once it was called.
   Done done;
   // That are being loaded.
@@ -85,8 +86,10 @@ absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::OpenLocal(
 
 void SegmentLoader::Load(const View& view) { LoadAll(view, nullptr); }
 
-void SegmentLoader::AwaitLocal(const View& view, const Patience& patience, Done done) {
+void SegmentLoader::AwaitLocal(const View& view, Awaited awaited, const Patience& patience,
+                               Done done) {
   const auto wait = std::make_shared<Wait>();
+  wait->awaited = awaited;
   wait->done = std::move(done);
   // First, as they may come at any time from now on.
   wait->on_given_up.emplace(patience.given_up, [this, weak = std::weak_ptr(wait)] {
@@ -110,13 +113,15 @@ void SegmentLoader::LoadAll(const View& view, const std::shared_ptr<Wait>& wait)
     if (wait != nullptr && !wait->done) return;
     for (const std::shared_ptr<const Segment>& segment : view.segments()->segments()) {
       if (segment->is_local()) continue;
+      const bool is_awaited =
+          wait != nullptr && (wait->awaited == Awaited::kAll || segment->info().vectors() > 0);
       const std::string object =
           SegmentObjectName(view.collection(), view.incarnation(), segment->info());
       if (const Failure* const failure = FindFailure(object)) {
-        failed = failure->error;
+        if (is_awaited) failed = failure->error;
         continue;
       }
-      if (wait == nullptr && loading_.size() >= kMaxUnwaited && !loading_.contains(object)) {
+      if (!is_awaited && loading_.size() >= kMaxUnwaited && !loading_.contains(object)) {
         continue;
       }
       const auto [found, is_new] = loading_.try_emplace(object);
@@ -130,7 +135,7 @@ void SegmentLoader::LoadAll(const View& view, const std::shared_ptr<Wait>& wait)
         return other.expired() || other.lock() == segment;
       });
       loading.segments.push_back(segment);
-      if (wait == nullptr) continue;
+      if (!is_awaited) continue;
       loading.waits.push_back(wait);
       wait->objects.push_back(object);
     }

@@ -32,6 +32,8 @@ namespace sluice::frontend {
 class SegmentLoader {
  public:
   using Done = absl::AnyInvocable<void(absl::Status)>;
+  // All segments of a view, or those that have vectors.
+  enum class Awaited { kAll, kVectors };
 
   // Objects from this size on are opened remotely. Tests have small ones.
   static constexpr uint64_t kRemoteFromBytes = 4 << 20;
@@ -48,11 +50,13 @@ class SegmentLoader {
 
   // Begins to load those segments of the view that are remote, and are not being loaded.
   void Load(const View& view) EXCLUDES(mutex_);
-  // The same; calls `done` once: when all are local, or one cannot be (the errors of Open; of a
-  // load that failed a short while ago, at once), or once `patience` ends, with DEADLINE_EXCEEDED
-  // or CANCELLED. On a thread that it must not hold up: one of those that load, of the timer, or
-  // that gives up, or the caller's. Loads that somebody waits for go before the others.
-  void AwaitLocal(const View& view, const Patience& patience, Done done) EXCLUDES(mutex_);
+  // The same; calls `done` once: when those awaited are local, or one cannot be (the errors of
+  // Open; of a load that failed a short while ago, at once), or once `patience` ends, with
+  // DEADLINE_EXCEEDED or CANCELLED. On a thread that it must not hold up: one of those that load,
+  // of the timer, or that gives up, or the caller's. Loads that somebody waits for go before the
+  // others.
+  void AwaitLocal(const View& view, Awaited awaited, const Patience& patience, Done done)
+      EXCLUDES(mutex_);
 
  private:
   // A read that waits for some loads.
