@@ -51,6 +51,8 @@ struct Backend {
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
               metrics),
         embedders(std::move(query_embedders)) {}
+  // The views and the executor wait for segments that are being opened.
+  ~Backend() { segments.Stop(); }
 
   // For a call made on behalf of `caller`: ends when that ends, and carries on its trace.
   std::unique_ptr<grpc::ClientContext> ContextFor(const grpc::CallbackServerContext& caller) const;
