@@ -24,13 +24,21 @@ absl::Status RemoteFile::Hold(uint64_t offset, uint64_t bytes) {
 }
 
 absl::StatusOr<std::string> RemoteFile::Read(uint64_t offset, uint64_t bytes) const {
+  std::string read;
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view view, View(offset, bytes, &read));
+  if (view.data() == read.data()) return read;
+  return std::string(view);
+}
+
+absl::StatusOr<std::string_view> RemoteFile::View(uint64_t offset, uint64_t bytes,
+                                                  std::string* storage) const {
   SLUICE_CHECK(offset <= size_ && bytes <= size_ - offset);
   if (const Piece* const piece = Find(offset, bytes)) {
-    return piece->bytes.substr(offset - piece->offset, bytes);
+    return std::string_view(piece->bytes).substr(offset - piece->offset, bytes);
   }
-  SLUICE_ASSIGN_OR_RETURN(std::string read, read_(offset, bytes));
-  SLUICE_CHECK(read.size() == bytes);
-  return read;
+  SLUICE_ASSIGN_OR_RETURN(*storage, read_(offset, bytes));
+  SLUICE_CHECK(storage->size() == bytes);
+  return *storage;
 }
 
 }  // namespace sluice

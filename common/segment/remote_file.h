@@ -5,8 +5,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <list>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "absl/status/statusor.h"
 
@@ -22,6 +23,9 @@ class RemoteFile {
   absl::Status Hold(uint64_t offset, uint64_t bytes);
   void LetGo() { held_.clear(); }
   absl::StatusOr<std::string> Read(uint64_t offset, uint64_t bytes) const;
+  // The same without a copy: of a piece, until LetGo, or else of `*storage`.
+  absl::StatusOr<std::string_view> View(uint64_t offset, uint64_t bytes,
+                                        std::string* storage) const;
 
  private:
   struct Piece {
@@ -33,7 +37,8 @@ class RemoteFile {
 
   const ReadRange read_;
   const uint64_t size_;
-  std::vector<Piece> held_;
+  // Which stay where they are.
+  std::list<Piece> held_;
 };
 
 }  // namespace sluice

@@ -217,11 +217,15 @@ absl::Status RowsWriter::Finish() {
 struct RowsReader::Rep {
   Rep(Source section, std::string name)
       : object(std::move(name)),
+        bytes(section.size),
+        by_range(section.read != nullptr),
         env(rocksdb::NewCompositeEnv(
             std::make_shared<SectionFileSystem>(std::move(section), nullptr))),
         sst(RowsOptions(env.get())) {}
 
   const std::string object;
+  const uint64_t bytes;
+  const bool by_range;
   std::unique_ptr<rocksdb::Env> env;
   mutable rocksdb::SstFileReader sst;
 };
@@ -262,6 +266,7 @@ absl::StatusOr<std::string> RowsReader::Read(uint32_t row) const {
 }
 
 const std::string& RowsReader::object() const { return rep_->object; }
+uint64_t RowsReader::bytes() const { return rep_->bytes; }
 
 struct RowsReader::Cursor::Rep {
   Rep(const std::string& of, std::unique_ptr<rocksdb::Iterator> iterator)
@@ -280,6 +285,13 @@ RowsReader::Cursor::~Cursor() = default;
 RowsReader::Cursor RowsReader::NewCursor() const {
   rocksdb::ReadOptions options;
   options.fill_cache = false;
+  return Cursor(std::make_unique<Cursor::Rep>(
+      rep_->object, std::unique_ptr<rocksdb::Iterator>(rep_->sst.NewIterator(options))));
+}
+
+RowsReader::Cursor RowsReader::NewCursorAhead(uint64_t bytes) const {
+  rocksdb::ReadOptions options;
+  if (rep_->by_range) options.readahead_size = bytes;
   return Cursor(std::make_unique<Cursor::Rep>(
       rep_->object, std::unique_ptr<rocksdb::Iterator>(rep_->sst.NewIterator(options))));
 }

@@ -42,7 +42,7 @@ class RowsReader {
   // Reads that many bytes of the section.
   using ReadRange = std::function<absl::StatusOr<std::string>(uint64_t offset, uint64_t bytes)>;
 
-  // Rows in ascending order, for merges: leaves the cache alone. One thread.
+  // Rows in ascending order. One thread.
   class Cursor {
    public:
     ~Cursor();
@@ -66,8 +66,13 @@ class RowsReader {
   ~RowsReader();
 
   absl::StatusOr<std::string> Read(uint32_t row) const;
-  // The reader outlives the cursor.
+  // The reader outlives the cursor, which leaves the cache alone: for merges.
   Cursor NewCursor() const;
+  // One that uses the cache; of a section that is read by range, each range is so many bytes longer
+  // than the block wanted.
+  Cursor NewCursorAhead(uint64_t bytes) const;
+  // Of the section.
+  uint64_t bytes() const;
   const std::string& object() const;
 
  private:

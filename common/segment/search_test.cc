@@ -70,6 +70,22 @@ void ExpectSame(const std::vector<SegmentSet::Neighbour>& a,
   }
 }
 
+// What a search asks about each row that may be in its answer: none is left out. Rows are looked at
+// where they are, so the threads that ask are those that took part.
+class Watched {
+ public:
+  bool operator()(Place) const {
+    if (std::this_thread::get_id() != caller_) *helped_ = true;
+    return false;
+  }
+  // Of a search by this thread. `helped` is set once another takes part.
+  explicit Watched(std::atomic<bool>* helped) : helped_(helped) {}
+
+ private:
+  const std::thread::id caller_ = std::this_thread::get_id();
+  std::atomic<bool>* const helped_;
+};
+
 // What a search without helpers finds, whose correctness segment_set_test shows.
 TEST(Search, FindsTheSameWithAnyNumberOfThreads) {
   const uint64_t seed = std::random_device{}();
@@ -80,12 +96,14 @@ TEST(Search, FindsTheSameWithAnyNumberOfThreads) {
     const SegmentSet& set = sets.set();
     for (const size_t threads : {1, 2, 3, 7}) {
       Executor executor(threads);
-      for (int i = 0; i < 20; ++i) {
+      std::atomic<bool> helped = false;
+      const Watched watched(&helped);
+      for (int i = 0; i < 20 || !helped; ++i) {
         const std::vector<float> query = sets.RandomVector();
         const auto metric = static_cast<v1::Metric>(1 + sets.Below(3));
         const size_t k = 1 + sets.Below(sets.Below(4) == 0 ? 700 : 20);
         const size_t skipped = 1 + sets.Below(5);
-        const auto skip = [&](Place place) { return place.row % skipped == 1; };
+        const auto skip = [&](Place place) { return watched(place) || place.row % skipped == 1; };
         ExpectSame(set.Search(metric, query, k, skip,
                               {.helpers = &executor, .piece_bytes = 1 + sets.Below(3000)}),
                    set.Search(metric, query, k, skip));
@@ -99,13 +117,14 @@ TEST(Search, ManyAtOnceShareFewThreadsAndAllEnd) {
   RandomSet sets(5);
   const SegmentSet& set = sets.set();
   const std::vector<float> query = sets.RandomVector();
-  const auto skip = [](Place) { return false; };
-  const auto expected = set.Search(v1::METRIC_L2, query, 10, skip);
+  const auto expected = set.Search(v1::METRIC_L2, query, 10, [](Place) { return false; });
   // More than there are threads, as posted tasks of the same executor and beside it.
   Executor executor(2);
   constexpr int kCallers = 6;
   constexpr int kSearches = 50;
+  std::atomic<bool> helped = false;
   const auto search = [&] {
+    const Watched skip(&helped);
     ExpectSame(
         set.Search(v1::METRIC_L2, query, 10, skip, {.helpers = &executor, .piece_bytes = 100}),
         expected);
@@ -114,7 +133,7 @@ TEST(Search, ManyAtOnceShareFewThreadsAndAllEnd) {
   std::vector<std::jthread> callers;
   for (int i = 0; i < kCallers; ++i) {
     callers.emplace_back([&] {
-      for (int n = 0; n < kSearches; ++n) search();
+      for (int n = 0; n < kSearches || !helped; ++n) search();
     });
   }
   for (int n = 0; n < kSearches; ++n) {
@@ -145,7 +164,6 @@ TEST(Search, GoesOnWithoutThreadsThatAreBusy) {
   end.count_down();
 }
 
-// Rows are looked at where they are: on which threads shows who took part.
 TEST(Search, IsSharedByThreadsThatHaveNothingElseToDoIfItIsWorthIt) {
   RandomSet sets(7);
   const std::vector<float> query = sets.RandomVector();
@@ -163,10 +181,7 @@ TEST(Search, IsSharedByThreadsThatHaveNothingElseToDoIfItIsWorthIt) {
   }
   std::atomic<bool> helped = false;
   while (!helped) {
-    search(100, [&](Place) {
-      if (std::this_thread::get_id() != caller) helped = true;
-      return false;
-    });
+    search(100, Watched(&helped));
   }
 }
 

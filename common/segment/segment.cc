@@ -67,16 +67,26 @@ std::vector<T> Copied(std::string_view bytes) {
   return copy;
 }
 
-// `*bytes`: the section, which must have that length, once its checksum was compared.
-absl::Status ReadSection(const RemoteFile& file, const Footer& footer, SectionKind kind,
-                         uint64_t length, const std::string& object, std::string* bytes) {
+// The section, which must have that length, once its checksum was compared; in `*storage`, if no
+// piece that is held has it.
+absl::StatusOr<std::string_view> ReadSection(const RemoteFile& file, const Footer& footer,
+                                             SectionKind kind, uint64_t length,
+                                             const std::string& object, std::string* storage) {
   const Section* const section = footer.Find(kind);
   if (section == nullptr || section->length != length) {
     return SegmentCorrupt(object, absl::StrCat("section ", static_cast<uint32_t>(kind),
                                                " is missing, or its length is wrong"));
   }
-  SLUICE_ASSIGN_OR_RETURN(*bytes, file.Read(section->offset, section->length));
-  return CheckSection(*section, *bytes, object);
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view bytes,
+                          file.View(section->offset, section->length, storage));
+  SLUICE_RETURN_IF_ERROR(CheckSection(*section, bytes, object));
+  return bytes;
+}
+
+absl::StatusOr<Row> Decoded(std::string_view value, uint32_t row, const RowsReader& rows) {
+  Row result;
+  if (DecodeRow(value, &result)) return result;
+  return SegmentCorrupt(rows.object(), absl::StrCat("row ", row, ": unknown encoding"));
 }
 
 absl::StatusOr<std::unique_ptr<RowsReader>> OpenRows(RemoteFile& file, const Footer& footer,
@@ -188,22 +198,23 @@ absl::Status Segment::ReadRemote(std::string object) {
   const uint64_t wanted = info_.entries() * sizeof(Entry) + kRemoteEndBytes;
   const uint64_t end = std::min(info_.bytes(), wanted);
   SLUICE_RETURN_IF_ERROR(file.Hold(info_.bytes() - end, end));
-  SLUICE_ASSIGN_OR_RETURN(const std::string last, file.Read(info_.bytes() - end, end));
+  std::string storage;
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view last,
+                          file.View(info_.bytes() - end, end, &storage));
   SLUICE_ASSIGN_OR_RETURN(const Footer footer, ReadFooter(last, info_.bytes(), object));
   if (!Agrees(footer, info_)) return SegmentCorrupt(object, "not the segment listed");
 
-  std::string bytes;
-  SLUICE_RETURN_IF_ERROR(
-      ReadSection(file, footer, SectionKind::kHeader, kHeaderBytes, object, &bytes));
+  SLUICE_ASSIGN_OR_RETURN(std::string_view bytes, ReadSection(file, footer, SectionKind::kHeader,
+                                                              kHeaderBytes, object, &storage));
   SLUICE_ASSIGN_OR_RETURN(dimension_, ReadHeader(bytes, object));
-  SLUICE_RETURN_IF_ERROR(ReadSection(file, footer, SectionKind::kIndex,
-                                     info_.entries() * sizeof(Entry), object, &bytes));
+  SLUICE_ASSIGN_OR_RETURN(bytes, ReadSection(file, footer, SectionKind::kIndex,
+                                             info_.entries() * sizeof(Entry), object, &storage));
   remote_->entries = Copied<Entry>(bytes);
   entries_ = remote_->entries;
   if (!IsIndex(entries_, info_.rows())) return SegmentCorrupt(object, "the id index is wrong");
   if (info_.vectors() > 0 && info_.vectors() < info_.rows()) {
-    SLUICE_RETURN_IF_ERROR(ReadSection(file, footer, SectionKind::kSlots,
-                                       info_.rows() * sizeof(uint32_t), object, &bytes));
+    SLUICE_ASSIGN_OR_RETURN(bytes, ReadSection(file, footer, SectionKind::kSlots,
+                                               info_.rows() * sizeof(uint32_t), object, &storage));
     remote_->slots = Copied<uint32_t>(bytes);
     slots_ = remote_->slots;
     if (!IsSlots(slots_, info_.vectors())) {
@@ -276,13 +287,19 @@ const Segment::Entry& Segment::EntryOfVector(uint32_t vector) const {
 
 absl::StatusOr<Row> Segment::ReadFields(uint32_t row) const {
   SLUICE_CHECK(row < info_.rows());
-  const Segment* const at = is_local() ? local() : this;
-  SLUICE_ASSIGN_OR_RETURN(const std::string value, at->rows_->Read(row));
-  Row result;
-  if (!DecodeRow(value, &result)) {
-    return SegmentCorrupt(at->rows_->object(), absl::StrCat("row ", row, ": unknown encoding"));
-  }
-  return result;
+  const RowsReader& rows = *(is_local() ? local() : this)->rows_;
+  SLUICE_ASSIGN_OR_RETURN(const std::string value, rows.Read(row));
+  return Decoded(value, row, rows);
+}
+
+Segment::Cursor Segment::NewCursor(uint64_t ahead) const {
+  SLUICE_CHECK(info_.rows() > 0);
+  return {*(is_local() ? local() : this)->rows_, ahead};
+}
+
+absl::StatusOr<Row> Segment::Cursor::ReadFields(uint32_t row) {
+  SLUICE_ASSIGN_OR_RETURN(const std::string_view value, cursor_.Read(row));
+  return Decoded(value, row, *rows_);
 }
 
 absl::StatusOr<Row> Segment::ReadRow(uint32_t row) const {

@@ -30,12 +30,12 @@
 #include "common/record/fold.h"
 #include "common/segment/graph.h"
 #include "common/segment/id_hash.h"
+#include "common/segment/rows.h"
 #include "sluice/v1/segment.pb.h"
 
 namespace sluice {
 
 class MappedFile;
-class RowsReader;
 
 // "<collection>/<incarnation, 16 hex digits>/<token>/<number>".
 std::string SegmentObjectName(const CollectionId& collection, Incarnation incarnation,
@@ -109,8 +109,26 @@ class Segment {
   bool HasVector(uint32_t row) const;
   // Without its vector.
   absl::StatusOr<Row> ReadFields(uint32_t row) const;
+  // The same of rows in ascending order. One thread; the segment outlives it.
+  class Cursor {
+   public:
+    absl::StatusOr<Row> ReadFields(uint32_t row);
 
-  // The rest only if is_local().
+   private:
+    friend class Segment;
+    Cursor(const RowsReader& rows, uint64_t ahead)
+        : rows_(&rows), cursor_(rows.NewCursorAhead(ahead)) {}
+
+    const RowsReader* rows_;
+    RowsReader::Cursor cursor_;
+  };
+  // Only if there are rows. If they are remote, each request is `ahead` bytes longer than it must
+  // be.
+  Cursor NewCursor(uint64_t ahead) const;
+  // Of the rows as they lie in the file.
+  uint64_t rows_bytes() const { return rows_ == nullptr ? 0 : rows_->bytes(); }
+
+  // The rest only if is_local(); where there are no vectors, Vector and ReadRow in any case.
 
   // Of a row: empty if it has none. Points into the mapping.
   std::span<const float> Vector(uint32_t row) const;

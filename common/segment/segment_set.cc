@@ -12,6 +12,9 @@ namespace {
 // From this ratio of sizes on, ids are looked up one by one rather than by walking both indexes.
 constexpr size_t kLookUpRatio = 16;
 
+// Of what is read ahead: the rows of a stretch are not spread over segments as evenly as all are.
+constexpr double kAheadMargin = 1.25;
+
 // Calls `visit` with the rows of `older` whose ids `newer` has too.
 template <class Visit>
 void ForEachOverwritten(const Segment& older, const Segment& newer, Visit visit) {
@@ -102,8 +105,37 @@ absl::StatusOr<Row> SegmentSet::ReadFields(Place place) const {
   return segments_[place.segment]->ReadFields(place.row);
 }
 
+SegmentSet::Cursor::Cursor(const SegmentSet& set, uint64_t rows, uint64_t bytes)
+    : set_(set), cursors_(set.segments_.size()) {
+  uint64_t all_bytes = 0;
+  for (const auto& segment : set.segments_) all_bytes += segment->rows_bytes();
+  // Rows are in order of id hash, so each segment has the same share of a stretch of ids.
+  const auto share = [](uint64_t part, uint64_t whole) {
+    return whole == 0 ? 1 : static_cast<double>(part) / static_cast<double>(whole);
+  };
+  share_ahead_ =
+      std::min(1.0, kAheadMargin * std::min(share(rows, set.live_count_), share(bytes, all_bytes)));
+}
+
+absl::StatusOr<Row> SegmentSet::Cursor::ReadFields(Place place) {
+  SLUICE_CHECK(place.segment < cursors_.size());
+  std::optional<Segment::Cursor>& cursor = cursors_[place.segment];
+  if (!cursor) {
+    const Segment& segment = *set_.segments_[place.segment];
+    const double ahead = share_ahead_ * static_cast<double>(segment.rows_bytes());
+    cursor.emplace(segment.NewCursor(static_cast<uint64_t>(ahead)));
+  }
+  return cursor->ReadFields(place.row);
+}
+
 bool SegmentSet::is_local() const {
   return std::ranges::all_of(segments_, [](const auto& segment) { return segment->is_local(); });
+}
+
+bool SegmentSet::has_vectors_at_hand() const {
+  return std::ranges::all_of(segments_, [](const auto& segment) {
+    return segment->is_local() || segment->info().vectors() == 0;
+  });
 }
 
 absl::StatusOr<Row> SegmentSet::ReadRow(Place place) const {

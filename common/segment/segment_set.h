@@ -57,9 +57,26 @@ class SegmentSet {
   bool HasVector(Place place) const;
   // The row without its vector.
   absl::StatusOr<Row> ReadFields(Place place) const;
+  // The same of rows in the order of VisitLive, with fewer requests where they are remote. One
+  // thread; the set outlives it.
+  class Cursor {
+   public:
+    // About so many rows, or so many bytes of them, will be read.
+    Cursor(const SegmentSet& set, uint64_t rows, uint64_t bytes);
+    absl::StatusOr<Row> ReadFields(Place place);
 
-  // Whether all segments are local (segment.h). Only then what follows.
+   private:
+    const SegmentSet& set_;
+    // Of each segment's rows.
+    double share_ahead_ = 0;
+    // One for each segment, once it is read.
+    std::vector<std::optional<Segment::Cursor>> cursors_;
+  };
+
+  // Whether all segments are local (segment.h).
   bool is_local() const;
+  // Whether all are that have vectors. Only then what follows.
+  bool has_vectors_at_hand() const;
   absl::StatusOr<Row> ReadRow(Place place) const;
   std::span<const float> Vector(Place place) const;
 

@@ -387,6 +387,46 @@ TEST(RemoteSegment, ReadsLittleAndKnowsAllButVectors) {
   }
 }
 
+TEST(RemoteSegment, ReadsRowsInOrderInAsFewRangesAsItIsAllowed) {
+  TestFolder folder;
+  std::mt19937_64 random(4);
+  std::vector<Row> rows = ManyRows(random);
+  const WrittenSegment written = WriteSegment(folder, 100, rows);
+  std::ranges::sort(rows, {}, [](const Row& row) { return HashOf(row.id); });
+  for (Row& row : rows) row.vector.clear();
+  for (const uint64_t ahead : {10'000u, 100'000u, 10'000'000u}) {
+    Ranges ranges(written.path);
+    const auto segment = Must(OpenRemote(written, &ranges));
+    const uint64_t opened = ranges.count;
+    const uint64_t opened_bytes = ranges.bytes;
+    Segment::Cursor cursor = segment->NewCursor(ahead);
+    // Some more, and some less densely.
+    for (uint32_t i = 0; i < rows.size(); i += i < 1000 ? 1 : 7) {
+      ExpectSameRow(Must(cursor.ReadFields(i)), rows[i]);
+    }
+    const uint64_t section = segment->rows_bytes();
+    EXPECT_LE(ranges.count - opened, section / ahead + 1);
+    // Each begins where the one before ended, or a page of 4 KiB earlier at most.
+    EXPECT_LE(ranges.bytes - opened_bytes, section + 8192 * (ranges.count - opened));
+  }
+}
+
+TEST(RemoteSegment, SaysWhyRowsInOrderCouldNotBeRead) {
+  TestFolder folder;
+  std::mt19937_64 random(5);
+  for (const absl::Status& failure :
+       {absl::NotFoundError("gone"), absl::UnavailableError("away")}) {
+    const WrittenSegment written = WriteSegment(folder, 100, ManyRows(random));
+    Ranges ranges(written.path);
+    ranges.failure = failure;
+    const auto segment = Must(OpenRemote(written, &ranges));
+    Segment::Cursor cursor = segment->NewCursor(100'000);
+    EXPECT_TRUE(cursor.ReadFields(0).ok());
+    ranges.fail_after = ranges.count;
+    EXPECT_EQ(cursor.ReadFields(2'000).status().code(), failure.code());
+  }
+}
+
 TEST(RemoteSegment, IsTheSameOnceItIsLocal) {
   TestFolder folder;
   std::mt19937_64 random(2);

@@ -34,6 +34,8 @@ struct BackendOptions {
 };
 
 struct Backend {
+  static constexpr size_t kRowReaders = 15;
+
   Backend(const std::shared_ptr<grpc::Channel>& log, const ObjectStore& objects,
           embed::Embedders query_embedders, const BackendOptions& backend_options,
           Metrics& frontend_metrics)
@@ -49,6 +51,8 @@ struct Backend {
               {.max_bytes = options.max_view_bytes, .shared_timeout = options.timeout}, executor,
               metrics),
         embedders(std::move(query_embedders)) {}
+  // The views and the executor wait for segments that are being opened.
+  ~Backend() { segments.Stop(); }
 
   // For a call made on behalf of `caller`: ends when that ends, and carries on its trace.
   std::unique_ptr<grpc::ClientContext> ContextFor(const grpc::CallbackServerContext& caller) const;
@@ -67,6 +71,8 @@ struct Backend {
   ByteBudget write_bytes;
   std::atomic<uint64_t> pending_reads = 0;
   SegmentLoader segments;
+  // Lent to Gets whose rows are remote: they wait for the store, and have nothing else to do.
+  Executor row_readers{kRowReaders};
   // After what its tasks need.
   Executor executor;
   ViewCache views;

@@ -130,6 +130,15 @@ void BM_Query(benchmark::State& state) {
 }
 BENCHMARK(BM_Query)->Arg(0)->Arg(10'000)->Arg(50'000)->Unit(benchmark::kMillisecond);
 
+void BM_Page(benchmark::State& state) {
+  Collection collection(50'000, 0);
+  const auto view = collection.Take();
+  v1::GetRequest request;
+  request.set_page_size(1'000);
+  for (auto _ : state) benchmark::DoNotOptimize(Answer(*view, request));
+}
+BENCHMARK(BM_Page)->Unit(benchmark::kMicrosecond);
+
 }  // namespace
 }  // namespace sluice::frontend
 

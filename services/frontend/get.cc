@@ -1,7 +1,10 @@
-// Get and Count.
+// Get and Count, and which reads take rows of remote segments.
+#include <deque>
 #include <optional>
 #include <utility>
 
+#include "common/base/mutex.h"
+#include "common/base/share.h"
 #include "common/record/limits.h"
 #include "services/frontend/page_token.h"
 #include "services/frontend/reads.h"
@@ -16,17 +19,90 @@ absl::Status CheckPatience(const Patience& patience) {
   return absl::DeadlineExceededError("the rows could not be read in time");
 }
 
+bool IsRemote(const SegmentSet& segments, std::optional<SegmentSet::Place> place) {
+  return place && !segments.segments()[place->segment]->is_local();
+}
+
+// The rows of ids, one after the other. Those of remote segments, which take a request each, are
+// read before they are asked for, several at once.
+class RowsOfIds {
+ public:
+  RowsOfIds(const View& view, const v1::GetRequest& request, const Patience& patience,
+            Executor* readers)
+      : view_(view),
+        request_(request),
+        patience_(patience),
+        readers_(readers),
+        looked_at_(view.segments()->is_local() ? request.ids_size() : 0) {}
+
+  // To be called once for each id. nullopt: there is none.
+  absl::StatusOr<std::optional<Row>> Next() {
+    if (next_ == looked_at_) SLUICE_RETURN_IF_ERROR(ReadRemoteOnes());
+    const int id = next_++;
+    if (remote_.empty() || remote_.front().id != id) return Read(id);
+    std::optional<Row> row = std::move(remote_.front().row);
+    remote_.pop_front();
+    return row;
+  }
+
+ private:
+  struct Remote {
+    // Its place in the request.
+    int id = 0;
+    std::optional<Row> row;
+  };
+
+  absl::Status ReadRemoteOnes() {
+    for (; looked_at_ < request_.ids_size() && remote_.size() < kMaxRemoteRows; ++looked_at_) {
+      const SegmentSet& segments = *view_.segments();
+      if (IsRemote(segments, segments.Find(view_.HashOf(request_.ids(looked_at_))))) {
+        remote_.push_back({.id = looked_at_, .row = std::nullopt});
+      }
+    }
+    Mutex mutex;
+    absl::Status failed;
+    const auto has_failed = [&] {
+      const MutexLock lock(mutex);
+      return !failed.ok();
+    };
+    Share(remote_.size(), readers_, [&](size_t i) {
+      if (has_failed()) return;
+      absl::StatusOr<std::optional<Row>> row = Read(remote_[i].id);
+      if (row.ok()) {
+        remote_[i].row = *std::move(row);
+        return;
+      }
+      const MutexLock lock(mutex);
+      failed.Update(row.status());
+    });
+    return failed;
+  }
+
+  absl::StatusOr<std::optional<Row>> Read(int id) const {
+    SLUICE_RETURN_IF_ERROR(CheckPatience(patience_));
+    const IdHash hash = view_.HashOf(request_.ids(id));
+    return view_.RowOf(view_.segments()->Find(hash), view_.tail().Find(hash),
+                       NeedsVectors(request_));
+  }
+
+  const View& view_;
+  const v1::GetRequest& request_;
+  const Patience& patience_;
+  Executor* const readers_;
+  int next_ = 0;
+  // So many ids are known to be local, or among those in remote_.
+  int looked_at_;
+  std::deque<Remote> remote_;
+};
+
 absl::StatusOr<v1::GetResponse> GetByIds(const View& view, const v1::GetRequest& request,
-                                         const Patience& patience) {
+                                         const Patience& patience, Executor* row_readers) {
   v1::GetResponse response;
   SetAsOf(view, &response);
   ReplySize size;
-  for (const std::string& id : request.ids()) {
-    SLUICE_RETURN_IF_ERROR(CheckPatience(patience));
-    const IdHash hash = view.HashOf(id);
-    SLUICE_ASSIGN_OR_RETURN(
-        std::optional<Row> row,
-        view.RowOf(view.segments()->Find(hash), view.tail().Find(hash), NeedsVectors(request)));
+  RowsOfIds rows(view, request, patience, row_readers);
+  for (int i = 0; i < request.ids_size(); ++i) {
+    SLUICE_ASSIGN_OR_RETURN(std::optional<Row> row, rows.Next());
     if (!row) continue;
     v1::Row* const out = response.add_rows();
     FillRow(*row, request.include(), out);
@@ -44,6 +120,7 @@ class Page {
         patience_(patience),
         include_(request.include()),
         max_rows_(request.page_size() == 0 ? kDefaultPageSize : request.page_size()),
+        rows_(*view.segments(), max_rows_, kMaxPageBytes),
         after_(after) {}
 
   absl::StatusOr<v1::GetResponse> Collect() {
@@ -74,6 +151,11 @@ class Page {
   // False: the page ended before this id.
   bool Add(const IdHash& id, std::optional<SegmentSet::Place> place,
            std::span<const RecordAt> records) {
+    const bool has_all = response_.rows_size() == static_cast<int>(max_rows_);
+    if (has_all && records.empty()) {
+      full_ = true;
+      return false;
+    }
     absl::StatusOr<std::optional<Row>> row = Read(place, records);
     if (!row.ok()) {
       error_ = std::move(row).status();
@@ -84,8 +166,7 @@ class Page {
     v1::Row out;
     FillRow(**row, include_, &out);
     const uint64_t bytes = out.ByteSizeLong();
-    if (response_.rows_size() > 0 &&
-        (response_.rows_size() == static_cast<int>(max_rows_) || bytes_ + bytes > kMaxPageBytes)) {
+    if (has_all || (response_.rows_size() > 0 && bytes_ + bytes > kMaxPageBytes)) {
       full_ = true;
       return false;
     }
@@ -96,15 +177,16 @@ class Page {
   }
 
   absl::StatusOr<std::optional<Row>> Read(std::optional<SegmentSet::Place> place,
-                                          std::span<const RecordAt> records) const {
+                                          std::span<const RecordAt> records) {
     SLUICE_RETURN_IF_ERROR(CheckPatience(patience_));
-    return view_.RowOf(place, records, include_.vector());
+    return view_.RowOf(place, records, include_.vector(), &rows_);
   }
 
   const View& view_;
   const Patience& patience_;
   const v1::Include& include_;
   const uint32_t max_rows_;
+  SegmentSet::Cursor rows_;
   // The last id in the page.
   std::optional<IdHash> after_;
   v1::GetResponse response_;
@@ -146,16 +228,27 @@ bool TakesManyRemoteRows(const View& view, const v1::GetRequest& request) {
   const SegmentSet& segments = *view.segments();
   int rows = 0;
   for (const std::string& id : request.ids()) {
-    const std::optional<SegmentSet::Place> place = segments.Find(view.HashOf(id));
-    if (place && !segments.segments()[place->segment]->is_local()) ++rows;
+    if (IsRemote(segments, segments.Find(view.HashOf(id)))) ++rows;
+    if (rows > kMaxRemoteRows) return true;
+  }
+  return false;
+}
+
+bool TakesManyRemoteRows(const View& view, const v1::QueryRequest&) {
+  const SegmentSet& segments = *view.segments();
+  if (segments.is_local()) return false;
+  int rows = 0;
+  for (const auto& [segment, row] : view.effect().hidden) {
+    const Segment& of = *segments.segments()[segment];
+    if (!of.is_local() && of.info().vectors() == 0) ++rows;
     if (rows > kMaxRemoteRows) return true;
   }
   return false;
 }
 
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request,
-                                       const Patience& patience) {
-  if (request.ids_size() > 0) return GetByIds(view, request, patience);
+                                       const Patience& patience, Executor* row_readers) {
+  if (request.ids_size() > 0) return GetByIds(view, request, patience, row_readers);
   std::optional<IdHash> after;
   if (!request.page_token().empty()) {
     SLUICE_ASSIGN_OR_RETURN(

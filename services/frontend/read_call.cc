@@ -34,7 +34,6 @@ void ReadCall::Run() {
   Resolve(backend(), *exchange().context, collection(), [this](absl::StatusOr<CollectionId> id) {
     if (!id.ok()) return Fail(id.status());
     collection_id_ = *id;
-    needs_local_ = needs_vectors();
     if (TakesLong()) BeginAhead();
     TakeView();
   });
@@ -94,19 +93,24 @@ void ReadCall::AnswerFromWhatIsReady(const ViewCache::ViewPtr& view) {
   is_local_ = view->segments()->is_local();
   if (is_local_) return AnswerFrom(view);
   if (absl::Status checked = CheckWith(*view); !checked.ok()) return Fail(checked);
-  const bool needs_local = needs_local_;
-  if (!needs_local && !TakesManyRemoteRowsOf(*view)) {
+  const bool all = needs_local_ || TakesManyRemoteRowsOf(*view);
+  if (!all && !LacksVectors(*view)) {
     backend().segments.Load(*view);
     return AnswerFrom(view);
   }
-  const auto loaded = [this, view, needs_local](absl::Status result) {
-    backend().executor.Post([this, view, needs_local, result = std::move(result)] {
-      if (!result.ok() && needs_local) return FailFrom(view, result);
-      is_local_ = result.ok();
+  const auto loaded = [this, view](absl::Status result) {
+    backend().executor.Post([this, view, result = std::move(result)] {
+      if (!result.ok() && (needs_local_ || LacksVectors(*view))) return FailFrom(view, result);
+      is_local_ = view->segments()->is_local();
       AnswerFrom(view);
     });
   };
-  backend().segments.AwaitLocal(*view, patience(), loaded);
+  using Awaited = SegmentLoader::Awaited;
+  backend().segments.AwaitLocal(*view, all ? Awaited::kAll : Awaited::kVectors, patience(), loaded);
+}
+
+bool ReadCall::LacksVectors(const View& view) const {
+  return needs_vectors() && !view.segments()->has_vectors_at_hand();
 }
 
 void ReadCall::AnswerFrom(const ViewCache::ViewPtr& view) {
@@ -138,12 +142,17 @@ bool ReadCallOf<v1::GetRequest>::TakesManyRemoteRowsOf(const View& view) const {
 
 template <>
 void ReadCallOf<v1::GetRequest>::Make(const ViewCache::ViewPtr& view, Made made) {
-  made(Encoded(frontend::Answer(*view, request_, patience())));
+  made(Encoded(frontend::Answer(*view, request_, patience(), &backend().row_readers)));
 }
 
 template <>
 absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const {
   return NeedsEmbedder(view, request_) ? absl::OkStatus() : Check(view, request_);
+}
+
+template <>
+bool ReadCallOf<v1::QueryRequest>::TakesManyRemoteRowsOf(const View& view) const {
+  return TakesManyRemoteRows(view, request_);
 }
 
 template <>

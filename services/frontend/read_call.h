@@ -1,8 +1,8 @@
 // Get, Count, Query: checked and resolved on gRPC's threads, which nothing here blocks; answered on
 // the executor, once there is a view. What takes long is answered ahead, from the view that is at
-// hand, while the log is asked whether that still holds. What needs no vectors is answered from
-// segments that are still remote (segment_loader.h); if a row cannot be read there, it waits for
-// them to be local after all.
+// hand, while the log is asked whether that still holds. Vectors are read from segments that are
+// local; all else is answered from those that are still remote (segment_loader.h), or, if a row
+// cannot be read there, once they are local after all.
 #pragma once
 
 #include <atomic>
@@ -36,7 +36,7 @@ class ReadCall : public Call {
   // Until then, or until the caller gives up.
   Patience patience() const;
   // Of the request and a view: what can be said before its segments are local, and whether they
-  // are better waited for though it needs no vectors.
+  // are better waited for though only their rows are needed.
   virtual absl::Status CheckWith(const View& view) const = 0;
   virtual bool TakesManyRemoteRowsOf(const View& view) const = 0;
   // Whether answering takes longer than a hand-over to another thread.
@@ -64,6 +64,7 @@ class ReadCall : public Call {
   void TakeView();
   void GoOnWith(absl::StatusOr<ViewCache::ViewPtr> view);
   void AnswerFromWhatIsReady(const ViewCache::ViewPtr& view);
+  bool LacksVectors(const View& view) const;
   void AnswerFrom(const ViewCache::ViewPtr& view);
   void Answer(const ViewCache::ViewPtr& view, const absl::StatusOr<grpc::ByteBuffer>& answer);
   // `error`: of an answer from `view`. Answers with it, or in another way.
@@ -75,7 +76,7 @@ class ReadCall : public Call {
   int views_taken_ = 0;
   // Until both are there.
   std::unique_ptr<Ahead> ahead_;
-  // Whether the view must be local, and whether that in use was when it was begun with.
+  // Whether all of the view must be local, and whether that in use was when it was begun with.
   bool needs_local_ = false;
   bool is_local_ = true;
 };
@@ -116,6 +117,8 @@ void ReadCallOf<v1::GetRequest>::Make(const ViewCache::ViewPtr& view, Made made)
 
 template <>
 absl::Status ReadCallOf<v1::QueryRequest>::CheckWith(const View& view) const;
+template <>
+bool ReadCallOf<v1::QueryRequest>::TakesManyRemoteRowsOf(const View& view) const;
 template <>
 bool ReadCallOf<v1::QueryRequest>::TakesLong() const;
 // A text may have to be embedded elsewhere first.

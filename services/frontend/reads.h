@@ -21,7 +21,8 @@ inline constexpr uint64_t kMaxIdsPerGet = 10'000;
 inline constexpr uint32_t kMaxPageSize = 1'000;
 inline constexpr uint32_t kDefaultPageSize = 100;
 inline constexpr uint64_t kMaxPageBytes = 1 << 20;
-// Rows that a Get by ids reads from segments that are not local, each by a request of its own.
+// Rows that a Get by ids reads from segments that are not local, each by a request of its own,
+// before it rather waits for them to be; also those that it reads at once.
 inline constexpr int kMaxRemoteRows = 32;
 inline constexpr uint32_t kMaxHits = 1'000;
 inline constexpr uint32_t kDefaultHits = 10;
@@ -33,7 +34,7 @@ absl::Status Check(const v1::GetRequest& request);
 absl::Status Check(const v1::CountRequest& request);
 absl::Status Check(const v1::QueryRequest& request);
 
-// Whether the answer needs a view whose segments are local.
+// Whether the answer needs a view that has its vectors at hand (SegmentSet).
 bool NeedsVectors(const v1::GetRequest& request);
 bool NeedsVectors(const v1::CountRequest& request);
 bool NeedsVectors(const v1::QueryRequest& request);
@@ -45,10 +46,16 @@ absl::Status Check(const View& view, const v1::QueryRequest& request);
 // Whether the answer takes so many rows of segments that are not local that these are better waited
 // for.
 bool TakesManyRemoteRows(const View& view, const v1::GetRequest& request);
+// Such rows are hits because the tail gives them a vector; so it may say true of some that it does
+// not take.
+bool TakesManyRemoteRows(const View& view, const v1::QueryRequest& request);
 
-// DEADLINE_EXCEEDED or CANCELLED once `patience` ends, which is looked at before each row.
+// DEADLINE_EXCEEDED or CANCELLED once `patience` ends, which is looked at before each row. Threads
+// of `row_readers` that have nothing else to do read rows of segments that are not local; null:
+// none.
 absl::StatusOr<v1::GetResponse> Answer(const View& view, const v1::GetRequest& request,
-                                       const Patience& patience = {});
+                                       const Patience& patience = {},
+                                       Executor* row_readers = nullptr);
 absl::StatusOr<v1::CountResponse> Answer(const View& view, const v1::CountRequest& request);
 // Exact but where segments have graphs. DIMENSION_MISMATCH, NO_DIMENSION, NO_EMBEDDER. Not for
 // texts that need an embedder elsewhere (query_text.h). Threads of `helpers` that have nothing else

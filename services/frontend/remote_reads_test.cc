@@ -9,10 +9,12 @@
 #include <latch>
 #include <optional>
 #include <random>
+#include <set>
 
 #include "common/errors/errors.h"
 #include "common/objects/fake_s3.h"
 #include "common/objects/settings.h"
+#include "services/frontend/backend.h"
 #include "services/frontend/fake_log.h"
 #include "services/frontend/frontend.h"
 #include "sluice/v1/frontend.grpc.pb.h"
@@ -75,7 +77,7 @@ class RemoteReadsTest : public ::testing::Test {
   }
 
   // Rows "0" up to `rows`, of random text of so many bytes each, as one more segment.
-  void AddSegment(int rows, size_t bytes) {
+  void AddSegment(int rows, size_t bytes, bool vectors = true) {
     log_->Change([&](FakeCollection& collection) {
       for (int i = 0; i < rows; ++i) {
         v1::OperationRecord record;
@@ -83,7 +85,7 @@ class RemoteReadsTest : public ::testing::Test {
         record.set_operation(v1::OPERATION_UPSERT);
         record.set_document(Text(i, bytes));
         const std::vector<float> vector(kDimension, static_cast<float>(i));
-        SetVector(vector, record.mutable_vector());
+        if (vectors) SetVector(vector, record.mutable_vector());
         collection.Push(record);
       }
       collection.Compact(collection.tail());
@@ -108,30 +110,30 @@ class RemoteReadsTest : public ::testing::Test {
     request->mutable_collection()->set_id(collection_->id().ToString());
     context->set_deadline(std::chrono::system_clock::now() + within);
   }
-  absl::StatusOr<v1::GetResponse> Get(const std::string& id, bool vector = false) {
-    v1::GetRequest request;
-    request.add_ids(id);
-    request.mutable_include()->set_document(true);
-    request.mutable_include()->set_vector(vector);
-    grpc::ClientContext context;
-    Prepare(&request, &context, std::chrono::seconds(60));
-    v1::GetResponse response;
-    const grpc::Status status = stub_->Get(&context, request, &response);
-    if (!status.ok()) return FromGrpc(status, context);
-    return response;
-  }
-  // How many of the rows "0" up to `rows` there are.
-  absl::StatusOr<int> GetMany(int rows,
-                              std::chrono::milliseconds within = std::chrono::seconds(60)) {
-    v1::GetRequest request;
-    for (int i = 0; i < rows; ++i) request.add_ids(std::to_string(i));
+  absl::StatusOr<v1::GetResponse> Get(v1::GetRequest request,
+                                      std::chrono::milliseconds within = std::chrono::seconds(60)) {
     request.mutable_include()->set_document(true);
     grpc::ClientContext context;
     Prepare(&request, &context, within);
     v1::GetResponse response;
     const grpc::Status status = stub_->Get(&context, request, &response);
     if (!status.ok()) return FromGrpc(status, context);
-    return response.rows_size();
+    return response;
+  }
+  absl::StatusOr<v1::GetResponse> Get(const std::string& id, bool vector = false) {
+    v1::GetRequest request;
+    request.add_ids(id);
+    request.mutable_include()->set_vector(vector);
+    return Get(std::move(request));
+  }
+  // How many of the rows "0" up to `rows` there are.
+  absl::StatusOr<int> GetMany(int rows,
+                              std::chrono::milliseconds within = std::chrono::seconds(60)) {
+    v1::GetRequest request;
+    for (int i = 0; i < rows; ++i) request.add_ids(std::to_string(i));
+    const absl::StatusOr<v1::GetResponse> response = Get(std::move(request), within);
+    if (!response.ok()) return response.status();
+    return response->rows_size();
   }
   absl::StatusOr<v1::QueryResponse> Query(
       float near, std::chrono::milliseconds within = std::chrono::seconds(60)) {
@@ -186,6 +188,7 @@ class RemoteReadsTest : public ::testing::Test {
   std::latch release_{1};
   std::atomic_flag merged_;
   std::atomic<bool> fault_on_ = false;
+  std::atomic<int> pieces_asked_for_ = 0;
   std::promise<void> asked_;
   FakeS3 s3_;
   FrontendSettings settings_;
@@ -454,6 +457,126 @@ TEST_F(RemoteReadsTest, AGetOfManyRowsWaitsForTheirSegmentOrReadsThemRemotely) {
   EXPECT_EQ(*GetMany(64), 64);
 }
 
+TEST_F(RemoteReadsTest, RowsOfAGetAreReadSeveralAtOnce) {
+  AddSegment(32, 256 << 10);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (IsOfAWholeObject(request)) return Fault::kDenied;
+    // Until there are four at once.
+    if (fault_on_ && ++pieces_asked_for_ == 4) release_.count_down();
+    if (fault_on_) release_.wait();
+    return Fault::kNone;
+  });
+  Start();
+  EXPECT_EQ(*Count(), 32u);
+  const size_t opened = Pieces();
+  fault_on_ = true;
+  v1::GetRequest request;
+  for (int i = 31; i >= 0; --i) {
+    request.add_ids(std::to_string(i));
+    request.add_ids("none " + std::to_string(i));
+  }
+  const absl::StatusOr<v1::GetResponse> rows = Get(request);
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  ASSERT_EQ(rows->rows_size(), 32);
+  for (int i = 0; i < 32; ++i) {
+    EXPECT_EQ(rows->rows(i).id(), std::to_string(31 - i));
+    EXPECT_TRUE(rows->rows(i).document() == Text(31 - i, 256 << 10));
+  }
+  EXPECT_LE(Pieces() - opened, 32u);
+}
+
+TEST_F(RemoteReadsTest, WhoNeedsVectorsDoesNotWaitForSegmentsWithoutAny) {
+  AddSegment(64, 128 << 10, false);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (IsOfAWholeObject(request) && request.uri.ends_with("/1/1")) release_.wait();
+    return Fault::kNone;
+  });
+  Start();
+  // A vector in a small segment, and two in the tail, one of which is of a row that is remote.
+  AddSegment(1, 100);
+  const auto push = [this](const std::string& id, float at) {
+    log_->Change([&](FakeCollection& collection) {
+      v1::OperationRecord record;
+      record.set_id(id);
+      record.set_operation(v1::OPERATION_UPSERT);
+      record.set_uri("u");
+      SetVector(std::vector<float>(kDimension, at), record.mutable_vector());
+      collection.Push(record);
+    });
+  };
+  push("7", 7);
+  push("new", 9);
+  ExpectFirst(Query(0), "0");
+  ExpectFirst(Query(7), "7");
+  EXPECT_EQ(Query(7)->hits_size(), 3);
+  ExpectRow(Get("7", true), 7, 128 << 10);
+  EXPECT_FALSE(Get("8", true)->rows(0).has_vector());
+  EXPECT_EQ(Wholes(), 1u);
+  // So many rows are not read one by one.
+  for (int i = 1; i < 40; ++i) push(std::to_string(i), static_cast<float>(i));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Query(7, std::chrono::milliseconds(300)).status()));
+  release_.count_down();
+  ExpectFirst(Query(7), "7");
+}
+
+TEST_F(RemoteReadsTest, ARowOfAHitThatCannotBeReadRemotelyIsReadOnceItsSegmentIsLocal) {
+  AddSegment(64, 128 << 10, false);
+  HoldWholeObjects();
+  Start();
+  log_->Change([](FakeCollection& collection) {
+    v1::OperationRecord record;
+    record.set_id("7");
+    record.set_operation(v1::OPERATION_UPDATE);
+    SetVector(std::vector<float>(kDimension, 7), record.mutable_vector());
+    collection.Push(record);
+  });
+  EXPECT_EQ(*Count(), 64u);
+  s3_.OnRequest([this](const FakeS3::Request& request) {
+    if (!IsOfAPiece(request)) {
+      release_.wait();
+      return Fault::kNone;
+    }
+    if (!fault_on_.exchange(true)) asked_.set_value();
+    return Fault::kWrongBytes;
+  });
+  auto query = std::async(std::launch::async, [&] { return Query(7); });
+  asked_.get_future().wait();
+  release_.count_down();
+  ExpectFirst(query.get(), "7");
+}
+
+TEST_F(RemoteReadsTest, APageTakesFewRequests) {
+  constexpr int kRows = 10'000;
+  AddSegment(kRows, 1'000);
+  AddSegment(kRows / 2, 1'000);
+  HoldWholeObjects();
+  Start();
+  EXPECT_EQ(*Count(), uint64_t{kRows});
+  v1::GetRequest request;
+  request.mutable_include()->set_document(true);
+  request.set_page_size(1'000);
+  std::set<std::string> ids;
+  do {
+    const size_t pieces = Pieces();
+    const uint64_t bytes = s3_.bytes_sent();
+    const v1::GetResponse page = *Get(request);
+    for (const v1::Row& row : page.rows()) {
+      EXPECT_TRUE(ids.insert(row.id()).second);
+      EXPECT_TRUE(row.document() == Text(std::stoi(row.id()), 1'000));
+    }
+    // Of each segment one or two.
+    EXPECT_LE(Pieces() - pieces, 4u);
+    EXPECT_LE(s3_.bytes_sent() - bytes, 4u << 20);
+    request.set_page_token(page.next_page_token());
+  } while (!request.page_token().empty());
+  EXPECT_EQ(ids.size(), size_t{kRows});
+  // A small one is not paid for by what it does not need.
+  request.set_page_size(1);
+  const uint64_t bytes = s3_.bytes_sent();
+  EXPECT_EQ(Get(request)->rows_size(), 1);
+  EXPECT_LE(s3_.bytes_sent() - bytes, 50'000u);
+}
+
 TEST_F(RemoteReadsTest, AGetThatIsGivenUpReadsNoFurtherRows) {
   AddSegment(32, 256 << 10);
   s3_.OnRequest([this](const FakeS3::Request& request) {
@@ -475,7 +598,8 @@ TEST_F(RemoteReadsTest, AGetThatIsGivenUpReadsNoFurtherRows) {
   release_.count_down();
   // Until the Get has.
   while (ReasonOf(Count().status()) == Reason::OVERLOADED) continue;
-  EXPECT_LT(Pieces() - opened, 8u);
+  // Of 32, those that were asked for at once.
+  EXPECT_LE(Pieces() - opened, Backend::kRowReaders + 1);
 }
 
 TEST_F(RemoteReadsTest, AfterARestartWhatIsOnTheDiskNeedsNoS3) {

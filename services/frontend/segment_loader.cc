@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <functional>
+#include <future>
 #include <optional>
 
+#include "absl/strings/str_cat.h"
 #include "common/errors/errors.h"
 
 namespace sluice::frontend {
@@ -12,13 +14,13 @@ namespace {
 // One less than the cache of objects downloads at once, so that small segments do not wait for
 // large ones.
 constexpr size_t kThreads = 3;
-// Of opening a small segment: a thread that answers reads waits for it.
-constexpr std::chrono::seconds kOpenPatience{10};
 // Loads at once, beyond which none is begun that nobody waits for.
 constexpr size_t kMaxUnwaited = 1'024;
-// After a load failed, until it is begun again: twice as long each time.
 using Pause = std::chrono::steady_clock::duration;
 constexpr Pause kFirstPause = std::chrono::seconds(1);
+// A store that was away may be back at any time; what is damaged mostly stays so, and costs a whole
+// download to find out.
+constexpr Pause kLongestPauseOfStore = std::chrono::seconds(10);
 constexpr Pause kLongestPause = std::chrono::seconds(60);
 
 absl::StatusOr<std::shared_ptr<const Segment>> FetchAndOpen(const ObjectStore& objects,
@@ -32,7 +34,13 @@ absl::StatusOr<std::shared_ptr<const Segment>> FetchAndOpen(const ObjectStore& o
 
 }  // namespace
 
+Pause PauseAfterFailure(Pause before, const absl::Status& error) {
+  return std::clamp(2 * before, kFirstPause,
+                    absl::IsUnavailable(error) ? kLongestPauseOfStore : kLongestPause);
+}
+
 struct SegmentLoader::Wait {
+  Awaited awaited;
   // Null once it was called.
   Done done;
   // That are being loaded.
@@ -42,21 +50,26 @@ struct SegmentLoader::Wait {
 };
 
 SegmentLoader::SegmentLoader(const ObjectStore& objects, Metrics& metrics,
-                             uint64_t remote_from_bytes)
+                             uint64_t remote_from_bytes, std::chrono::milliseconds open_patience)
     : objects_(objects),
       metrics_(metrics),
       remote_from_bytes_(remote_from_bytes),
+      open_patience_(open_patience),
       threads_(kThreads) {}
 
-SegmentLoader::~SegmentLoader() { stop_.request_stop(); }
+SegmentLoader::~SegmentLoader() { Stop(); }
 
-absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::Open(
-    const CollectionId& collection, Incarnation incarnation, const v1::SegmentInfo& info) const {
+Patience SegmentLoader::OpenPatience() const {
+  return {.deadline = std::chrono::steady_clock::now() + open_patience_,
+          .given_up = stop_.get_token()};
+}
+
+absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::Open(const CollectionId& collection,
+                                                                   Incarnation incarnation,
+                                                                   const v1::SegmentInfo& info) {
   const std::string object = SegmentObjectName(collection, incarnation, info);
   if (info.bytes() < remote_from_bytes_ || objects_.FetchLocal(object) != nullptr) {
-    return OpenLocal(object, info,
-                     {.deadline = std::chrono::steady_clock::now() + kOpenPatience,
-                      .given_up = stop_.get_token()});
+    return OpenLocal(object, info, OpenPatience());
   }
   SLUICE_ASSIGN_OR_RETURN(std::shared_ptr<const ObjectReader> reader,
                           objects_.OpenReader(object, info.bytes()));
@@ -71,7 +84,8 @@ absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::Open(
   if (absl::IsNotFound(segment.status())) return SegmentMissing(object);
   if (absl::IsUnavailable(segment.status())) return segment.status();
   // The pieces were damaged, or the object is: whole, it says which, and may arrive undamaged.
-  return OpenLocal(object, info, {.given_up = stop_.get_token()});
+  SLUICE_RETURN_IF_ERROR(AwaitObject(object, info));
+  return OpenLocal(object, info, OpenPatience());
 }
 
 absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::OpenLocal(
@@ -85,20 +99,49 @@ absl::StatusOr<std::shared_ptr<const Segment>> SegmentLoader::OpenLocal(
 
 void SegmentLoader::Load(const View& view) { LoadAll(view, nullptr); }
 
-void SegmentLoader::AwaitLocal(const View& view, const Patience& patience, Done done) {
-  const auto wait = std::make_shared<Wait>();
+void SegmentLoader::AwaitLocal(const View& view, Awaited awaited, const Patience& patience,
+                               Done done) {
+  LoadAll(view, NewWait(awaited, patience, std::move(done)));
+}
+
+absl::Status SegmentLoader::AwaitObject(const std::string& object, const v1::SegmentInfo& info) {
+  std::promise<absl::Status> loaded;
+  const std::shared_ptr<Wait> wait =
+      NewWait(Awaited::kAll, OpenPatience(),
+              [&](absl::Status result) { loaded.set_value(std::move(result)); });
+  bool is_begun = false;
+  absl::Status failed;
+  Done ended;
+  {
+    const MutexLock lock(mutex_);
+    if (const Failure* const failure = FindFailure(object)) {
+      failed = failure->error;
+      ended = End(wait);
+    } else if (wait->done) {
+      is_begun = Want(object, info, nullptr, wait);
+    }
+  }
+  if (is_begun) threads_.Post([this] { LoadNext(); });
+  if (ended) ended(failed);
+  const absl::Status result = loaded.get_future().get();
+  if (!absl::IsDeadlineExceeded(result)) return result;
+  return absl::UnavailableError(absl::StrCat(object, " did not arrive in time"));
+}
+
+std::shared_ptr<SegmentLoader::Wait> SegmentLoader::NewWait(Awaited awaited,
+                                                            const Patience& patience, Done done) {
+  auto wait = std::make_shared<Wait>();
+  wait->awaited = awaited;
   wait->done = std::move(done);
   // First, as they may come at any time from now on.
   wait->on_given_up.emplace(patience.given_up, [this, weak = std::weak_ptr(wait)] {
     GiveUp(weak, absl::CancelledError("the caller gave up"));
   });
-  {
-    const MutexLock lock(mutex_);
-    wait->timer = timer_.At(patience.deadline, [this, weak = std::weak_ptr(wait)] {
-      GiveUp(weak, absl::DeadlineExceededError("the segments did not arrive in time"));
-    });
-  }
-  LoadAll(view, wait);
+  const MutexLock lock(mutex_);
+  wait->timer = timer_.At(patience.deadline, [this, weak = std::weak_ptr(wait)] {
+    GiveUp(weak, absl::DeadlineExceededError("the segments did not arrive in time"));
+  });
+  return wait;
 }
 
 void SegmentLoader::LoadAll(const View& view, const std::shared_ptr<Wait>& wait) {
@@ -110,35 +153,46 @@ void SegmentLoader::LoadAll(const View& view, const std::shared_ptr<Wait>& wait)
     if (wait != nullptr && !wait->done) return;
     for (const std::shared_ptr<const Segment>& segment : view.segments()->segments()) {
       if (segment->is_local()) continue;
+      const bool is_awaited =
+          wait != nullptr && (wait->awaited == Awaited::kAll || segment->info().vectors() > 0);
       const std::string object =
           SegmentObjectName(view.collection(), view.incarnation(), segment->info());
       if (const Failure* const failure = FindFailure(object)) {
-        failed = failure->error;
+        if (is_awaited) failed = failure->error;
         continue;
       }
-      if (wait == nullptr && loading_.size() >= kMaxUnwaited && !loading_.contains(object)) {
-        continue;
-      }
-      const auto [found, is_new] = loading_.try_emplace(object);
-      Loading& loading = found->second;
-      if (is_new) {
-        loading.info = segment->info();
-        loading.number = ++last_number_;
-        ++begun;
-      }
-      std::erase_if(loading.segments, [&](const std::weak_ptr<const Segment>& other) {
-        return other.expired() || other.lock() == segment;
-      });
-      loading.segments.push_back(segment);
-      if (wait == nullptr) continue;
-      loading.waits.push_back(wait);
-      wait->objects.push_back(object);
+      if (Want(object, segment->info(), segment, is_awaited ? wait : nullptr)) ++begun;
     }
     if (wait != nullptr && (!failed.ok() || wait->objects.empty())) ended = End(wait);
-    metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
   }
   for (; begun > 0; --begun) threads_.Post([this] { LoadNext(); });
   if (ended) ended(failed);
+}
+
+bool SegmentLoader::Want(const std::string& object, const v1::SegmentInfo& info,
+                         const std::shared_ptr<const Segment>& segment,
+                         const std::shared_ptr<Wait>& wait) {
+  if (wait == nullptr && loading_.size() >= kMaxUnwaited && !loading_.contains(object)) {
+    return false;
+  }
+  const auto [found, is_new] = loading_.try_emplace(object);
+  Loading& loading = found->second;
+  if (is_new) {
+    loading.info = info;
+    loading.number = ++last_number_;
+    metrics_.loading_segments.Set(static_cast<double>(loading_.size()));
+  }
+  if (segment != nullptr) {
+    std::erase_if(loading.segments, [&](const std::weak_ptr<const Segment>& other) {
+      return other.expired() || other.lock() == segment;
+    });
+    loading.segments.push_back(segment);
+  }
+  if (wait != nullptr) {
+    loading.waits.push_back(wait);
+    wait->objects.push_back(object);
+  }
+  return is_new;
 }
 
 void SegmentLoader::LoadNext() {
@@ -211,7 +265,7 @@ void SegmentLoader::Remember(const std::string& object, const absl::Status& erro
                  [&](const auto& entry) { return now >= entry.second.retry_at + kLongestPause; });
   Failure& failure = failures_[object];
   failure.error = error;
-  failure.pause = std::clamp(2 * failure.pause, kFirstPause, kLongestPause);
+  failure.pause = PauseAfterFailure(failure.pause, error);
   failure.retry_at = now + failure.pause;
   metrics_.loads_failed.Increment();
   load_failed_(server::Level::kWarn, "a segment was not loaded",

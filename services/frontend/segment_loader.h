@@ -29,30 +29,45 @@
 
 namespace sluice::frontend {
 
+// Until a load that failed with `error` is begun again, after the pause before (zero: the first).
+std::chrono::steady_clock::duration PauseAfterFailure(std::chrono::steady_clock::duration before,
+                                                      const absl::Status& error);
+
 class SegmentLoader {
  public:
   using Done = absl::AnyInvocable<void(absl::Status)>;
+  // All segments of a view, or those that have vectors.
+  enum class Awaited { kAll, kVectors };
 
   // Objects from this size on are opened remotely. Tests have small ones.
   static constexpr uint64_t kRemoteFromBytes = 4 << 20;
 
+  // How long Open waits for a whole object: a thread that answers reads waits for it.
+  static constexpr std::chrono::milliseconds kOpenPatience{10'000};
+
   // `objects` and `metrics` must outlive this.
   SegmentLoader(const ObjectStore& objects, Metrics& metrics,
-                uint64_t remote_from_bytes = kRemoteFromBytes);
+                uint64_t remote_from_bytes = kRemoteFromBytes,
+                std::chrono::milliseconds open_patience = kOpenPatience);
   ~SegmentLoader();
+  // Gives up what is being opened or loaded, and what would be from now on.
+  void Stop() { stop_.request_stop(); }
 
-  // SEGMENT_MISSING if the object is gone; SEGMENT_CORRUPT, UNAVAILABLE.
+  // SEGMENT_MISSING if the object is gone; SEGMENT_CORRUPT, UNAVAILABLE. One whose pieces arrive
+  // damaged is loaded like those that are remote, and may be there when it is opened again.
   absl::StatusOr<std::shared_ptr<const Segment>> Open(const CollectionId& collection,
                                                       Incarnation incarnation,
-                                                      const v1::SegmentInfo& info) const;
+                                                      const v1::SegmentInfo& info) EXCLUDES(mutex_);
 
   // Begins to load those segments of the view that are remote, and are not being loaded.
   void Load(const View& view) EXCLUDES(mutex_);
-  // The same; calls `done` once: when all are local, or one cannot be (the errors of Open; of a
-  // load that failed a short while ago, at once), or once `patience` ends, with DEADLINE_EXCEEDED
-  // or CANCELLED. On a thread that it must not hold up: one of those that load, of the timer, or
-  // that gives up, or the caller's. Loads that somebody waits for go before the others.
-  void AwaitLocal(const View& view, const Patience& patience, Done done) EXCLUDES(mutex_);
+  // The same; calls `done` once: when those awaited are local, or one cannot be (the errors of
+  // Open; of a load that failed a short while ago, at once), or once `patience` ends, with
+  // DEADLINE_EXCEEDED or CANCELLED. On a thread that it must not hold up: one of those that load,
+  // of the timer, or that gives up, or the caller's. Loads that somebody waits for go before the
+  // others.
+  void AwaitLocal(const View& view, Awaited awaited, const Patience& patience, Done done)
+      EXCLUDES(mutex_);
 
  private:
   // A read that waits for some loads.
@@ -74,7 +89,16 @@ class SegmentLoader {
     std::chrono::steady_clock::time_point retry_at;
   };
 
+  Patience OpenPatience() const;
+  std::shared_ptr<Wait> NewWait(Awaited awaited, const Patience& patience, Done done)
+      EXCLUDES(mutex_);
   void LoadAll(const View& view, const std::shared_ptr<Wait>& wait) EXCLUDES(mutex_);
+  // Blocks until it is loaded, or could not be.
+  absl::Status AwaitObject(const std::string& object, const v1::SegmentInfo& info) EXCLUDES(mutex_);
+  // `segment`, `wait`: may be null. True: a thread has to be asked to load it.
+  bool Want(const std::string& object, const v1::SegmentInfo& info,
+            const std::shared_ptr<const Segment>& segment, const std::shared_ptr<Wait>& wait)
+      REQUIRES(mutex_);
   void LoadNext() EXCLUDES(mutex_);
   // The one to begin; null: there is none. Forgets those that nobody wants any more.
   std::pair<const std::string, Loading>* Next() REQUIRES(mutex_);
@@ -94,6 +118,7 @@ class SegmentLoader {
   const ObjectStore& objects_;
   Metrics& metrics_;
   const uint64_t remote_from_bytes_;
+  const std::chrono::milliseconds open_patience_;
   std::stop_source stop_;
 
   Mutex mutex_;

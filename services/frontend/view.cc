@@ -156,17 +156,20 @@ const TailEffect& View::effect() const {
 }
 
 absl::StatusOr<std::optional<Row>> View::RowOf(std::optional<SegmentSet::Place> place,
-                                               std::span<const RecordAt> records,
-                                               bool with_vector) const {
+                                               std::span<const RecordAt> records, bool with_vector,
+                                               SegmentSet::Cursor* cursor) const {
   std::optional<Row> before;
   if (place) {
-    absl::StatusOr<Row> row =
-        with_vector ? segments_->ReadRow(*place) : segments_->ReadFields(*place);
+    absl::StatusOr<Row> row = cursor ? cursor->ReadFields(*place) : segments_->ReadFields(*place);
     if (absl::IsNotFound(row.status())) {
       return SegmentMissing(SegmentObjectName(collection_, incarnation(),
                                               segments_->segments()[place->segment]->info()));
     }
     SLUICE_ASSIGN_OR_RETURN(before, std::move(row));
+    if (with_vector) {
+      const std::span<const float> vector = segments_->Vector(*place);
+      before->vector.assign(vector.begin(), vector.end());
+    }
   }
   if (records.empty()) return before;
   return Fold(std::move(before), records, !embedder().kind().empty()).row;

@@ -67,11 +67,12 @@ class View {
   const TailEffect& effect() const;
 
   // The row of an id: what `place` holds (nullopt: no segment has it), with `records` folded over
-  // it. nullopt: the id does not exist. `with_vector` only if the segments are local; without, a
-  // vector that the row has may be left out. SEGMENT_MISSING, SEGMENT_CORRUPT, UNAVAILABLE.
+  // it. nullopt: the id does not exist. `with_vector` only if their vectors are at hand; without, a
+  // vector that the row has may be left out. By `cursor`, of these segments, where rows are read in
+  // its order; may be null. SEGMENT_MISSING, SEGMENT_CORRUPT, UNAVAILABLE.
   absl::StatusOr<std::optional<Row>> RowOf(std::optional<SegmentSet::Place> place,
-                                           std::span<const RecordAt> records,
-                                           bool with_vector) const;
+                                           std::span<const RecordAt> records, bool with_vector,
+                                           SegmentSet::Cursor* cursor = nullptr) const;
 
   // The same without its tail: as of `applied`.
   std::shared_ptr<const View> AppliedOnly() const;

@@ -41,7 +41,7 @@ struct ViewCache::Flight {
   ViewPtr base;
 };
 
-ViewCache::ViewCache(const std::shared_ptr<grpc::Channel>& log, const SegmentLoader& segments,
+ViewCache::ViewCache(const std::shared_ptr<grpc::Channel>& log, SegmentLoader& segments,
                      const Options& options, Executor& executor, Metrics& metrics)
     : stub_(v1::LogService::NewStub(log)),
       segments_(segments),

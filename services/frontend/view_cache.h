@@ -54,7 +54,7 @@ class ViewCache {
   };
 
   // `segments`, `executor` and `metrics` must outlive this.
-  ViewCache(const std::shared_ptr<grpc::Channel>& log, const SegmentLoader& segments,
+  ViewCache(const std::shared_ptr<grpc::Channel>& log, SegmentLoader& segments,
             const Options& options, Executor& executor, Metrics& metrics);
   ~ViewCache();
 
@@ -95,7 +95,7 @@ class ViewCache {
   void EvictBeyondBudget(std::vector<ViewPtr>* dropped) REQUIRES(mutex_);
 
   const std::unique_ptr<v1::LogService::Stub> stub_;
-  const SegmentLoader& segments_;
+  SegmentLoader& segments_;
   const Options options_;
   Executor& executor_;
   Metrics& metrics_;
