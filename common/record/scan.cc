@@ -66,7 +66,7 @@ absl::Status CheckNotEmpty(const RecordsShape& shape) {
   return shape.count > 0 ? absl::OkStatus() : InvalidField(Place{}, "records", "is empty");
 }
 
-absl::Status ScanIdsUnchanged(std::string_view bytes, ScannedPush::IdsUnchanged* condition) {
+absl::Status ScanIdsUnchanged(std::string_view bytes, ScannedIdsUnchanged* condition) {
   const Place place{.message = "if_ids_unchanged"};
   Fields fields(bytes, place);
   uint64_t total_bytes = 0;
