@@ -284,6 +284,21 @@ TEST_F(VerifyTest, SegmentsFromBeforeTheyWereCountedAreNoContradiction) {
   EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
 }
 
+TEST_F(VerifyTest, ADeletedCollectionGoesAlsoWhereARowOfItIsDamaged) {
+  pb::Command pin;
+  pin.mutable_end_pin()->set_number(1);
+  ASSERT_TRUE(machine_.Apply(Command(pin)).ok());
+  Put(SegmentKey(id_, SeqId(4)), "\xff");
+  ASSERT_TRUE(LogMachineTest::Delete().ok());
+  machine_.time_us += machine_.policy.grace_us();
+  Collect(Garbage(0));
+  pb::LogState state;
+  ASSERT_TRUE(state.ParseFromString(Get(LogKey(id_))));
+  EXPECT_TRUE(state.purged());
+  EXPECT_EQ(machine_.shard().segments(), 0u);
+  EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
+}
+
 TEST_F(VerifyTest, ALogsPositionsAgreeWithItsAppends) {
   const std::string before = Get(LogKey(id_));
   const auto expect = [&](const std::function<void(pb::LogState&)>& change, uint64_t first) {
