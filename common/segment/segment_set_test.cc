@@ -22,6 +22,7 @@ bool SkipNone(Place) { return false; }
 std::vector<std::string> IdsOf(const SegmentSet& set,
                                const std::vector<SegmentSet::Neighbour>& neighbours) {
   std::vector<std::string> ids;
+  ids.reserve(neighbours.size());
   for (const auto& n : neighbours) ids.push_back(Must(set.ReadRow(n.place)).id);
   return ids;
 }
@@ -241,6 +242,7 @@ TEST(SegmentSet, EqualDistancesAreOrderedAndCutByIdHashHoweverRowsLie) {
     rows.push_back(MakeRow("id" + std::to_string(i), i + 1, {1, 1}));
   const auto together = SegmentSet::Build({OpenSegment(WriteSegment(folder, 2, rows))}, nullptr);
   std::vector<std::shared_ptr<const Segment>> one_each;
+  one_each.reserve(rows.size());
   for (const Row& row : rows) one_each.push_back(OpenSegment(WriteSegment(folder, 2, {row})));
   const auto apart = SegmentSet::Build(one_each, nullptr);
 
@@ -284,6 +286,7 @@ TEST(SegmentSet, AMergedSegmentHasAGraphWhereThatPays) {
   const auto has_graph = [&](int count, uint32_t dimension) {
     std::mt19937 random(5);
     std::vector<Row> rows;
+    rows.reserve(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) {
       rows.push_back(ClusteredRow(random, "id" + std::to_string(i), i + 1, dimension));
     }
@@ -370,6 +373,7 @@ TEST(SegmentSet, FindsTheSameByGraphWithAnyNumberOfThreads) {
   std::vector<std::shared_ptr<const Segment>> segments;
   for (int part = 0; part < 2; ++part) {
     std::vector<Row> rows;
+    rows.reserve(3000);
     for (int i = 0; i < 3000; ++i) {
       rows.push_back(ClusteredRow(random, "id" + std::to_string(part * 2000 + i), i + 1));
     }

@@ -25,12 +25,11 @@ class VerifyTest : public LogMachineTest {
   // cursor, a row that lacks its vector, and a request id for each append.
   void SetUp() override {
     CreateCatalogRows();
-    for (int i = 0; i < 2; ++i) {
+    for (uint64_t i = 0; i < 2; ++i) {
       PushTwo();
       machine_.time_us += 11 * kSecond;
       const ClaimAnswer claim = Claim();
-      v1::CommitRequest commit =
-          CompactionOf(claim, 1, static_cast<uint64_t>(2 * i), static_cast<uint64_t>(2 * i) + 2);
+      v1::CommitRequest commit = CompactionOf(claim, 1, 2 * i, 2 * i + 2);
       if (i == 0) {
         v1::MissingVector& missing = *commit.mutable_compaction()->add_missing();
         missing.set_id("id-0");
