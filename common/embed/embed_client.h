@@ -12,7 +12,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace sluice::embed {
@@ -79,6 +78,8 @@ struct ServerLimits {
   uint32_t max_tokens = 0;
 };
 
+using Described = std::function<void(std::optional<Failure>, ServerLimits)>;
+
 // One server. The destructor cancels what runs, and returns once every `done` has returned; it must
 // not run on a thread that runs one.
 class Client {
@@ -88,11 +89,7 @@ class Client {
   // `done` is called once, on a thread of the client's or within this call.
   virtual void Embed(const Call& call, Done done) = 0;
   // Asks for what can be known before the first call; called before it, and again after failures.
-  virtual void Describe(std::chrono::milliseconds deadline,
-                        std::function<void(std::optional<Failure>, ServerLimits)> done) {
-    (void)deadline;
-    std::move(done)(std::nullopt, {});
-  }
+  virtual void Describe(std::chrono::milliseconds deadline, Described done) = 0;
 };
 
 // What every answer must be: as many vectors as texts, all of one dimension (the call's, if it

@@ -147,6 +147,9 @@ class OipClient final : public Client {
     reactor.release()->Start(stub_);
   }
 
+  // The protocol states no limits.
+  void Describe(std::chrono::milliseconds, Described done) override { done(std::nullopt, {}); }
+
  private:
   const std::shared_ptr<grpc::Channel> channel_;
   inference::GRPCInferenceService::Stub stub_;

@@ -102,10 +102,7 @@ class OpenAiClient final : public Client {
     });
   }
 
-  void Describe(std::chrono::milliseconds,
-                std::function<void(std::optional<Failure>, ServerLimits)> done) override {
-    done(std::nullopt, kLimits);
-  }
+  void Describe(std::chrono::milliseconds, Described done) override { done(std::nullopt, kLimits); }
 
  private:
   const std::string url_;

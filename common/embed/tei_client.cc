@@ -17,8 +17,6 @@ namespace tei = ::tei::v1;
 // What a server queues of one stream (GRPC_MAX_PARALLEL_STREAM_REQUESTS).
 constexpr uint32_t kMaxStreamTexts = 1024;
 
-using Described = std::function<void(std::optional<Failure>, ServerLimits)>;
-
 class InfoReactor final : public grpc::ClientUnaryReactor {
  public:
   InfoReactor(RunningCalls& calls, Described done) : calls_(calls), done_(std::move(done)) {}

@@ -66,7 +66,7 @@ absl::Status CheckNotEmpty(const RecordsShape& shape) {
   return shape.count > 0 ? absl::OkStatus() : InvalidField(Place{}, "records", "is empty");
 }
 
-absl::Status ScanIdsUnchanged(std::string_view bytes, ScannedPush::IdsUnchanged* condition) {
+absl::Status ScanIdsUnchanged(std::string_view bytes, ScannedIdsUnchanged* condition) {
   const Place place{.message = "if_ids_unchanged"};
   Fields fields(bytes, place);
   uint64_t total_bytes = 0;
@@ -115,12 +115,11 @@ absl::Status ScanPush(std::string_view message, ScannedPush* push) {
       case PushLogsRequest::kRecordsFieldNumber: {
         std::string_view record;
         SLUICE_RETURN_IF_ERROR(fields.Repeated({.record = push->shape.count}, &record));
-        if (run.data() == nullptr || begin != run.data() + run.size()) {
-          push->gathered += run;
-          run = {begin, 0};
-        }
-        const uint64_t offset = push->gathered.size() + run.size();
-        run = {run.data(), static_cast<size_t>(fields.position() - run.data())};
+        const bool goes_on = run.data() != nullptr && begin == run.data() + run.size();
+        if (!goes_on) push->gathered += run;
+        const char* const from = goes_on ? run.data() : begin;
+        const uint64_t offset = push->gathered.size() + static_cast<size_t>(begin - from);
+        run = {from, static_cast<size_t>(fields.position() - from)};
         SLUICE_RETURN_IF_ERROR(
             AddRecord(record, offset, push->gathered.size() + run.size(), &push->shape));
         break;

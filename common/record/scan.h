@@ -31,6 +31,13 @@ struct RecordsShape {
   uint32_t first_vector_record = 0;
 };
 
+// An IdsUnchanged in wire form.
+struct ScannedIdsUnchanged {
+  uint64_t since_seq_id = 0;
+  // Empty: those of the records.
+  std::vector<std::string_view> ids;
+};
+
 // A PushLogsRequest in wire form. The views point into the scanned message, or into `gathered`.
 struct ScannedPush {
   std::string_view collection_id;
@@ -38,12 +45,7 @@ struct ScannedPush {
   uint64_t incarnation = 0;
   std::string_view predecessor_request_id;
   std::optional<uint64_t> if_tail_seq_id;
-  struct IdsUnchanged {
-    uint64_t since_seq_id = 0;
-    // Empty: those of the records.
-    std::vector<std::string_view> ids;
-  };
-  std::optional<IdsUnchanged> if_ids_unchanged;
+  std::optional<ScannedIdsUnchanged> if_ids_unchanged;
   // The `records` fields as they came, tags and lengths included: what is stored, and what
   // `Append.records` is made of.
   std::string_view records;

@@ -22,6 +22,7 @@ bool SkipNone(Place) { return false; }
 std::vector<std::string> IdsOf(const SegmentSet& set,
                                const std::vector<SegmentSet::Neighbour>& neighbours) {
   std::vector<std::string> ids;
+  ids.reserve(neighbours.size());
   for (const auto& n : neighbours) ids.push_back(Must(set.ReadRow(n.place)).id);
   return ids;
 }
@@ -241,6 +242,7 @@ TEST(SegmentSet, EqualDistancesAreOrderedAndCutByIdHashHoweverRowsLie) {
     rows.push_back(MakeRow("id" + std::to_string(i), i + 1, {1, 1}));
   const auto together = SegmentSet::Build({OpenSegment(WriteSegment(folder, 2, rows))}, nullptr);
   std::vector<std::shared_ptr<const Segment>> one_each;
+  one_each.reserve(rows.size());
   for (const Row& row : rows) one_each.push_back(OpenSegment(WriteSegment(folder, 2, {row})));
   const auto apart = SegmentSet::Build(one_each, nullptr);
 
@@ -298,6 +300,7 @@ TEST(SegmentSet, AMergedSegmentHasAGraphWhereThatPays) {
   const auto has_graph = [&](int count, uint32_t dimension) {
     std::mt19937 random(5);
     std::vector<Row> rows;
+    rows.reserve(static_cast<size_t>(count));
     for (int i = 0; i < count; ++i) {
       rows.push_back(ClusteredRow(random, "id" + std::to_string(i), i + 1, dimension));
     }
@@ -420,6 +423,7 @@ TEST(SegmentSet, FindsTheSameByGraphWithAnyNumberOfThreads) {
   // The small one waits for one of the others.
   for (const auto& [first, count] : {std::pair(0, 8000), {6000, 8000}, {13500, 2000}}) {
     std::vector<Row> rows;
+    rows.reserve(count);
     for (int i = 0; i < count; ++i) {
       rows.push_back(ClusteredRow(random, "id" + std::to_string(first + i), i + 1));
     }

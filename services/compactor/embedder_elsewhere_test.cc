@@ -189,6 +189,7 @@ TEST_F(EmbedderElsewhere, ThatRefusesATextIsToldOfInTheSameCommit) {
 
 TEST_F(EmbedderElsewhere, ThatRefusesMoreThanAFewIsAFailureOfTheCollection) {
   std::vector<std::string> ids;
+  ids.reserve(101);
   for (int i = 0; i < 101; ++i) {
     ids.push_back(std::to_string(i) + sluice::testing::kRefusedMark);
   }

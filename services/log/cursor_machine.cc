@@ -198,16 +198,4 @@ absl::Status LogMachine::CheckCursorsPassed(Log& log, uint64_t seq_id) {
       {{"cursor", name}, {"seq_id", absl::StrCat(slowest)}});
 }
 
-absl::Status LogMachine::DeleteCursors(const Log& log) {
-  std::vector<std::string> keys;
-  const std::string prefix = CollectionPrefix(RowType::kCursor, log.id);
-  SLUICE_RETURN_IF_ERROR(
-      rows_.Scan(prefix, PrefixEnd(prefix), [&](std::string_view key, std::string_view) {
-        keys.emplace_back(key);
-        return true;
-      }));
-  for (const std::string& key : keys) rows_.Delete(key);
-  return absl::OkStatus();
-}
-
 }  // namespace sluice::log

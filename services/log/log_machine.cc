@@ -286,8 +286,10 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
   SLUICE_ASSIGN_OR_RETURN(const auto row, rows_.Get(key));
   if (!row) return absl::OkStatus();
   SLUICE_ASSIGN_OR_RETURN(Log* const log, table_.Find(parts->collection));
-  rows_.Delete(key);
-  if (!log) return absl::OkStatus();
+  if (!log) {
+    rows_.Delete(key);
+    return absl::OkStatus();
+  }
   switch (parts->kind) {
     case GarbageKind::kSegment:
       if (log->state.garbage_objects() > 0) {
@@ -297,23 +299,34 @@ absl::Status LogMachine::CollectEntry(std::string_view key) {
     case GarbageKind::kToken:
       rows_.Delete(TokenKey(log->id, LeaseToken(parts->token)));
       break;
-    case GarbageKind::kCollection: {
-      SLUICE_ASSIGN_OR_RETURN(const auto segments, table_.Segments(*log));
-      for (const v1::SegmentInfo& segment : segments) {
-        rows_.Delete(SegmentKey(log->id, SeqId(segment.up_to_seq_id()), segment.fill()));
-      }
-      SetSegments(*log, 0);
-      SLUICE_RETURN_IF_ERROR(DeleteCursors(*log));
-      SLUICE_RETURN_IF_ERROR(ForgetMissing(*log));
-      // From here on the trim filter drops its appends. The row stays, so that its id is not taken
-      // for a new one.
-      log->state.set_purged(true);
-      trimmed_bytes_ += log->state.tail_bytes() - log->state.trim_bytes();
-      Erase(kErasePurgedWithinUs);
+    case GarbageKind::kCollection:
+      SLUICE_RETURN_IF_ERROR(Purge(*log));
       break;
-    }
   }
+  rows_.Delete(key);
   table_.Touch(*log);
+  return absl::OkStatus();
+}
+
+absl::Status LogMachine::Purge(Log& log) {
+  std::vector<std::string> keys;
+  for (const RowType type : {RowType::kSegment, RowType::kCursor, RowType::kMissing}) {
+    const std::string prefix = CollectionPrefix(type, log.id);
+    SLUICE_RETURN_IF_ERROR(
+        rows_.Scan(prefix, PrefixEnd(prefix), [&](std::string_view key, std::string_view) {
+          keys.emplace_back(key);
+          return true;
+        }));
+  }
+  for (const std::string& key : keys) rows_.Delete(key);
+  SetSegments(log, 0);
+  log.state.clear_missing_vectors();
+  log.state.clear_owed_vectors();
+  // From here on the trim filter drops its appends. The row stays, so that its id is not taken
+  // for a new one.
+  log.state.set_purged(true);
+  trimmed_bytes_ += log.state.tail_bytes() - log.state.trim_bytes();
+  Erase(kErasePurgedWithinUs);
   return absl::OkStatus();
 }
 

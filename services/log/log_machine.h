@@ -72,13 +72,14 @@ class LogMachine {
   absl::StatusOr<Log*> FindOpen(std::string_view collection_id);
   absl::Status CheckIncarnation(uint64_t incarnation) const;
   absl::Status CollectEntry(std::string_view key);
+  // Lets go of all that a deleted log has but its state, also of rows that say nothing any more; or
+  // changes nothing.
+  absl::Status Purge(Log& log);
 
   // Puts a cursor (nullopt: deletes it), and brings the log's state and what is due in line.
   // `cursors` are the log's.
   void SetCursor(Log& log, Cursors& cursors, const std::string& name,
                  const std::optional<pb::CursorState>& cursor);
-  // Of a log that is deleted.
-  absl::Status DeleteCursors(const Log& log);
   // CURSOR_BEHIND if a cursor would lose records.
   absl::Status CheckCursorsPassed(Log& log, uint64_t seq_id);
 
@@ -135,7 +136,6 @@ class LogMachine {
   void ApplyMissing(Log& log, const MissingChanges& changes);
   static void CountEmbedded(uint64_t embedded, const MissingChanges& changes,
                             v1::EmbedWindow* window);
-  absl::Status ForgetMissing(Log& log);
 
   // Bring the due rows in line with the log's state.
   void UpdateCompactionDue(Log& log, bool afresh);

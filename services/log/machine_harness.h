@@ -25,8 +25,11 @@ class MachineHarness {
   // On a folder of its own, or on one that outlives it.
   MachineHarness() : MachineHarness(std::filesystem::path()) {}
   explicit MachineHarness(std::filesystem::path folder) {
-    if (folder.empty()) own_folder_.emplace();
-    folder_ = own_folder_ ? own_folder_->path() : std::move(folder);
+    if (folder.empty()) {
+      folder_ = own_folder_.emplace().path();
+    } else {
+      folder_ = std::move(folder);
+    }
     policy.set_dedupe_window_us(900'000'000);
     policy.set_grace_us(3'600'000'000);
     policy.set_trim_delay_us(600'000'000);

@@ -1,7 +1,6 @@
 // The part of the log machine that keeps account of rows that lack the vector of their document:
 // which, why, and when those that are owed are looked at again.
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/base/coding.h"
@@ -164,20 +163,6 @@ Result LogMachine::DropMissing(const pb::DropMissing& command) {
   UpdateCompactionDue(*log, /*afresh=*/false);
   table_.Touch(*log);
   return Done{};
-}
-
-absl::Status LogMachine::ForgetMissing(Log& log) {
-  std::vector<std::string> keys;
-  const std::string prefix = CollectionPrefix(RowType::kMissing, log.id);
-  SLUICE_RETURN_IF_ERROR(
-      rows_.Scan(prefix, PrefixEnd(prefix), [&](std::string_view key, std::string_view) {
-        keys.emplace_back(key);
-        return true;
-      }));
-  for (const std::string& key : keys) rows_.Delete(key);
-  log.state.clear_missing_vectors();
-  log.state.clear_owed_vectors();
-  return absl::OkStatus();
 }
 
 }  // namespace sluice::log

@@ -131,6 +131,7 @@ TEST_F(StreamsTest, AViewThatNobodyReadsIsHeldUntilItsCallerGoesAway) {  // inva
   request.set_collection_id(id);
   std::deque<grpc::ClientContext> contexts;
   std::vector<std::unique_ptr<grpc::ClientReader<v1::ReadViewResponse>>> views;
+  views.reserve(kViews);
   for (int i = 0; i < kViews; ++i) {
     views.push_back(stub->ReadView(&contexts.emplace_back(), request));
   }

@@ -91,6 +91,7 @@ class RowVerifier {
     SLUICE_RETURN_IF_ERROR(Step("due work", [this] { return CheckDue(); }));
     SLUICE_RETURN_IF_ERROR(Step("garbage", [this] { return CheckGarbage(); }));
     SLUICE_RETURN_IF_ERROR(CheckLogs());
+    SLUICE_RETURN_IF_ERROR(Step("counts of the shard", [this] { return CheckCounts(); }));
     return Step("request ids", [this] { return CheckDedupe(); });
   }
 
@@ -136,6 +137,7 @@ class RowVerifier {
                                          Unreadable("the shard's row", key);
                                        } else {
                                          last_pin_ = shard.last_pin();
+                                         backup_epoch_ = shard.backup_epoch();
                                        }
                                        return absl::OkStatus();
                                      }));
@@ -148,9 +150,21 @@ class RowVerifier {
                          Unreadable("a backup's pin", key);
                        } else if (*number == 0 || *number > last_pin_) {
                          Contradicts(absl::StrCat("pin ", *number, " is none that was begun"));
+                       } else if (!HasEpochs(pin)) {
+                         Contradicts(absl::StrCat("pin ", *number, " is of backup epochs ",
+                                                  pin.begun_epoch(), " and ", pin.sealed_epoch(),
+                                                  "; the shard's is ", backup_epoch_));
                        }
                        return absl::OkStatus();
                      });
+  }
+
+  // That the shard's epoch is none before the pin's.
+  bool HasEpochs(const pb::PinState& pin) const {
+    const bool sealed = pin.sealed_epoch() != 0;
+    return pin.begun_epoch() != 0 && pin.begun_epoch() <= backup_epoch_ &&
+           (!sealed ||
+            (pin.sealed_epoch() > pin.begun_epoch() && pin.sealed_epoch() <= backup_epoch_));
   }
 
   absl::Status FindUnknown() {
@@ -323,6 +337,36 @@ class RowVerifier {
     return absl::OkStatus();
   }
 
+  // What the shard's row says of all logs. A row that cannot be read is found where it is looked at
+  // itself; nothing is known of a sum without it.
+  absl::Status CheckCounts() {
+    const Snapshot snapshot = Take();
+    std::string row;
+    SLUICE_ASSIGN_OR_RETURN(const bool found, Find(snapshot, ShardKey(), &row));
+    pb::ShardState shard;
+    if (!found || row.empty() || !shard.ParseFromString(row)) return absl::OkStatus();
+    uint64_t segments = 0;
+    auto it = snapshot.Scan(TypePrefix(RowType::kLog), PrefixEnd(TypePrefix(RowType::kLog)));
+    for (; it.Valid(); it.Next()) {
+      SLUICE_RETURN_IF_ERROR(work_.Read(it.key().size() + it.value().size()));
+      const auto id = CollectionOfKey(it.key());
+      pb::LogState log;
+      if (!id || !Parses(it.value(), &log)) return absl::OkStatus();
+      segments += log.segments();
+      if (log.opened_backup_epoch() > shard.backup_epoch()) {
+        work_.Find(ContradictionOf(
+            *id, absl::StrCat("it was opened in backup epoch ", log.opened_backup_epoch(),
+                              "; the shard's is ", shard.backup_epoch())));
+      }
+    }
+    if (!it.status().ok()) return IsDamage(it.status()) ? absl::OkStatus() : it.status();
+    if (segments != shard.segments()) {
+      Contradicts(
+          absl::StrCat("logs count ", segments, " segments; the shard counts ", shard.segments()));
+    }
+    return absl::OkStatus();
+  }
+
   // How far a log reaches, as far as was looked.
   struct Reach {
     uint64_t trim = 0;
@@ -409,6 +453,7 @@ class RowVerifier {
   const Store& store_;
   VerifyWork& work_;
   uint64_t last_pin_ = UINT64_MAX;
+  uint64_t backup_epoch_ = UINT64_MAX;
 };
 
 }  // namespace

@@ -25,12 +25,11 @@ class VerifyTest : public LogMachineTest {
   // cursor, a row that lacks its vector, and a request id for each append.
   void SetUp() override {
     CreateCatalogRows();
-    for (int i = 0; i < 2; ++i) {
+    for (uint64_t i = 0; i < 2; ++i) {
       PushTwo();
       machine_.time_us += 11 * kSecond;
       const ClaimAnswer claim = Claim();
-      v1::CommitRequest commit =
-          CompactionOf(claim, 1, static_cast<uint64_t>(2 * i), static_cast<uint64_t>(2 * i) + 2);
+      v1::CommitRequest commit = CompactionOf(claim, 1, 2 * i, 2 * i + 2);
       if (i == 0) {
         v1::MissingVector& missing = *commit.mutable_compaction()->add_missing();
         missing.set_id("id-0");
@@ -238,6 +237,65 @@ TEST_F(VerifyTest, ALogsStateAgreesWithItself) {
   expect([](pb::LogState& log) { log.mutable_compaction_lease()->set_token(1); }, "has ended");
   Put(LogKey(id_), "\xff");
   ExpectDamage("the log's state cannot be read");
+}
+
+TEST_F(VerifyTest, TheShardsCountsAgreeWithItsLogs) {
+  const std::string before = Get(ShardKey());
+  const auto expect = [&](const std::function<void(pb::ShardState&)>& change,
+                          const std::string& words) {
+    SCOPED_TRACE(words);
+    Change<pb::ShardState>(ShardKey(), change);
+    EXPECT_EQ(First().severity(), v1::VERIFY_SEVERITY_CONTRADICTION);
+    EXPECT_THAT(First().what(), HasSubstr(words));
+    EXPECT_FALSE(First().advice().empty());
+    Put(ShardKey(), before);
+  };
+  ASSERT_EQ(machine_.shard().segments(), 2u);
+  expect([](pb::ShardState& shard) { shard.set_segments(3); },
+         "logs count 2 segments; the shard counts 3");
+  expect([](pb::ShardState& shard) { shard.set_segments(1); }, "the shard counts 1");
+  expect([](pb::ShardState& shard) { shard.set_dedupe_bytes(shard.dedupe_bytes() + 1); },
+         "rows of request ids take");
+  expect([](pb::ShardState& shard) { shard.set_last_pin(0); }, "pin 1 is none that was begun");
+  expect([](pb::ShardState& shard) { shard.set_backup_epoch(0); }, "pin 1 is of backup epochs 1");
+  Change<pb::PinState>(PinKey(1), [](pb::PinState& pin) { pin.set_sealed_epoch(1); });
+  EXPECT_THAT(First().what(), HasSubstr("pin 1 is of backup epochs 1 and 1"));
+  Change<pb::PinState>(PinKey(1), [](pb::PinState& pin) { pin.clear_sealed_epoch(); });
+  ChangeLog([](pb::LogState& log) { log.set_opened_backup_epoch(2); });
+  ExpectContradiction("opened in backup epoch 2; the shard's is 1");
+}
+
+TEST_F(VerifyTest, SegmentsFromBeforeTheyWereCountedAreNoContradiction) {
+  Change<pb::ShardState>(ShardKey(), [](pb::ShardState& shard) { shard.clear_segments(); });
+  ChangeLog([](pb::LogState& log) { log.clear_segments(); });
+  ASSERT_TRUE(machine_.store().Flush().ok());
+  machine_.Reopen();
+  EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
+  PushTwo();
+  EXPECT_EQ(machine_.shard().segments(), 0u);
+  EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
+  machine_.time_us += 31 * kSecond;
+  const ClaimAnswer claim = Claim();
+  ASSERT_TRUE(Commit(CompactionOf(claim, 1, 4, 6)).ok());
+  EXPECT_EQ(machine_.shard().segments(), 3u);
+  EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
+  ASSERT_TRUE(LogMachineTest::Delete().ok());
+  EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
+}
+
+TEST_F(VerifyTest, ADeletedCollectionGoesAlsoWhereARowOfItIsDamaged) {
+  pb::Command pin;
+  pin.mutable_end_pin()->set_number(1);
+  ASSERT_TRUE(machine_.Apply(Command(pin)).ok());
+  Put(SegmentKey(id_, SeqId(4)), "\xff");
+  ASSERT_TRUE(LogMachineTest::Delete().ok());
+  machine_.time_us += machine_.policy.grace_us();
+  Collect(Garbage(0));
+  pb::LogState state;
+  ASSERT_TRUE(state.ParseFromString(Get(LogKey(id_))));
+  EXPECT_TRUE(state.purged());
+  EXPECT_EQ(machine_.shard().segments(), 0u);
+  EXPECT_THAT(machine_.Verify(), ::testing::IsEmpty());
 }
 
 TEST_F(VerifyTest, ALogsPositionsAgreeWithItsAppends) {
