@@ -89,20 +89,21 @@ absl::StatusOr<Row> Decoded(std::string_view value, uint32_t row, const RowsRead
   return SegmentCorrupt(rows.object(), absl::StrCat("row ", row, ": unknown encoding"));
 }
 
-absl::StatusOr<std::unique_ptr<RowsReader>> OpenRows(RemoteFile& file, const Footer& footer,
-                                                     uint64_t rows, std::string object) {
+absl::StatusOr<std::unique_ptr<RowsReader>> OpenRows(const std::shared_ptr<RemoteFile>& file,
+                                                     const Footer& footer, uint64_t rows,
+                                                     std::string object) {
   const Section* const section = footer.Find(SectionKind::kRows);
   if (section == nullptr) return SegmentCorrupt(object, "there are no rows");
   // RocksDB's index of blocks lies before what is checked here; about a block in 4 KiB.
   const uint64_t end = section->offset + section->length;
   const uint64_t tail =
       std::min(section->length, 2 * kRowsTailBytes + section->length / kRowsPerIndexByte);
-  SLUICE_RETURN_IF_ERROR(file.Hold(end - tail, tail));
+  SLUICE_RETURN_IF_ERROR(file->Hold(end - tail, tail));
   const uint64_t covered = std::min<uint64_t>(section->length, kRowsTailBytes);
-  SLUICE_ASSIGN_OR_RETURN(const std::string last, file.Read(end - covered, covered));
+  SLUICE_ASSIGN_OR_RETURN(const std::string last, file->Read(end - covered, covered));
   SLUICE_RETURN_IF_ERROR(CheckSection(*section, last, object));
-  const auto read = [&file, begin = section->offset](uint64_t offset, uint64_t bytes) {
-    return file.Read(begin + offset, bytes);
+  const auto read = [file, begin = section->offset](uint64_t offset, uint64_t bytes) {
+    return file->Read(begin + offset, bytes);
   };
   return RowsReader::Open(read, section->length, rows, std::move(object));
 }
@@ -121,9 +122,6 @@ std::string SegmentObjectName(const CollectionId& collection, Incarnation log,
 }
 
 struct Segment::Remote {
-  Remote(ReadRange read, uint64_t size) : file(std::move(read), size) {}
-
-  RemoteFile file;
   std::vector<Entry> entries;
   std::vector<uint32_t> slots;
 };
@@ -177,6 +175,7 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::Open(const std::filesyst
   if (info.rows() > 0) {
     SLUICE_ASSIGN_OR_RETURN(segment->rows_, RowsReader::Open(layout.Bytes(SectionKind::kRows, file),
                                                              info.rows(), object));
+    segment->rows_bytes_ = segment->rows_->bytes();
   }
   segment->local_now_ = segment.get();
   return segment;
@@ -187,13 +186,14 @@ absl::StatusOr<std::shared_ptr<const Segment>> Segment::OpenRemote(ReadRange rea
                                                                    std::string object) {
   std::shared_ptr<Segment> segment(new Segment);
   segment->info_ = info;
-  segment->remote_ = std::make_unique<Remote>(std::move(read), info.bytes());
-  SLUICE_RETURN_IF_ERROR(segment->ReadRemote(std::move(object)));
+  segment->remote_ = std::make_unique<Remote>();
+  SLUICE_RETURN_IF_ERROR(segment->ReadRemote(std::move(read), std::move(object)));
   return segment;
 }
 
-absl::Status Segment::ReadRemote(std::string object) {
-  RemoteFile& file = remote_->file;
+absl::Status Segment::ReadRemote(ReadRange read, std::string object) {
+  const auto held = std::make_shared<RemoteFile>(std::move(read), info_.bytes());
+  RemoteFile& file = *held;
   // Footer and index, and the end of the rows, if no graph lies between.
   const uint64_t wanted = info_.entries() * sizeof(Entry) + kRemoteEndBytes;
   const uint64_t end = std::min(info_.bytes(), wanted);
@@ -222,7 +222,11 @@ absl::Status Segment::ReadRemote(std::string object) {
     }
   }
   if (info_.rows() > 0) {
-    SLUICE_ASSIGN_OR_RETURN(rows_, OpenRows(file, footer, info_.rows(), std::move(object)));
+    SLUICE_ASSIGN_OR_RETURN(std::shared_ptr<const RowsReader> rows,
+                            OpenRows(held, footer, info_.rows(), std::move(object)));
+    rows_bytes_ = rows->bytes();
+    const MutexLock lock(mutex_);
+    remote_rows_ = std::move(rows);
   }
   file.LetGo();
   return absl::OkStatus();
@@ -231,10 +235,19 @@ absl::Status Segment::ReadRemote(std::string object) {
 void Segment::UseLocal(std::shared_ptr<const Segment> local) const {
   SLUICE_CHECK(local->file_ != nullptr && local->info_.bytes() == info_.bytes() &&
                local->info_.entries() == info_.entries());
+  // Freed once the lock is let go.
+  std::shared_ptr<const RowsReader> unused;
   const MutexLock lock(mutex_);
   if (is_local()) return;
   local_ = std::move(local);
   local_now_.store(local_.get(), std::memory_order_release);
+  unused = std::move(remote_rows_);
+}
+
+std::shared_ptr<const RowsReader> Segment::rows_reader() const {
+  if (const Segment* const at = local()) return at->rows_;
+  const MutexLock lock(mutex_);
+  return is_local() ? local_->rows_ : remote_rows_;
 }
 
 std::optional<uint32_t> Segment::Find(const IdHash& id) const {
@@ -287,14 +300,14 @@ const Segment::Entry& Segment::EntryOfVector(uint32_t vector) const {
 
 absl::StatusOr<Row> Segment::ReadFields(uint32_t row) const {
   SLUICE_CHECK(row < info_.rows());
-  const RowsReader& rows = *(is_local() ? local() : this)->rows_;
-  SLUICE_ASSIGN_OR_RETURN(const std::string value, rows.Read(row));
-  return Decoded(value, row, rows);
+  const std::shared_ptr<const RowsReader> rows = rows_reader();
+  SLUICE_ASSIGN_OR_RETURN(const std::string value, rows->Read(row));
+  return Decoded(value, row, *rows);
 }
 
 Segment::Cursor Segment::NewCursor(uint64_t ahead) const {
   SLUICE_CHECK(info_.rows() > 0);
-  return {*(is_local() ? local() : this)->rows_, ahead};
+  return {rows_reader(), ahead};
 }
 
 absl::StatusOr<Row> Segment::Cursor::ReadFields(uint32_t row) {

@@ -95,7 +95,8 @@ class Segment {
 
   // Whether vectors and graph are at hand. Once true, it stays so.
   bool is_local() const { return local() != nullptr; }
-  // Of a remote one: reads from `local` from now on, which is the same segment.
+  // Of a remote one: reads from `local` from now on, which is the same segment. Frees what rows
+  // were read by until then, once nobody is at it.
   void UseLocal(std::shared_ptr<const Segment> local) const EXCLUDES(mutex_);
 
   const v1::SegmentInfo& info() const { return info_; }
@@ -116,17 +117,21 @@ class Segment {
 
    private:
     friend class Segment;
-    Cursor(const RowsReader& rows, uint64_t ahead)
-        : rows_(&rows), cursor_(rows.NewCursorAhead(ahead)) {}
+    Cursor(std::shared_ptr<const RowsReader> rows, uint64_t ahead)
+        : rows_(std::move(rows)), cursor_(rows_->NewCursorAhead(ahead)) {}
 
-    const RowsReader* rows_;
+    // Which may be of no use to others any more.
+    std::shared_ptr<const RowsReader> rows_;
     RowsReader::Cursor cursor_;
   };
   // Only if there are rows. If they are remote, each request is `ahead` bytes longer than it must
   // be.
   Cursor NewCursor(uint64_t ahead) const;
   // Of the rows as they lie in the file.
-  uint64_t rows_bytes() const { return rows_ == nullptr ? 0 : rows_->bytes(); }
+  uint64_t rows_bytes() const { return rows_bytes_; }
+
+  // Rows as they are encoded, where they lie now; nullptr if there are none.
+  std::shared_ptr<const RowsReader> rows_reader() const EXCLUDES(mutex_);
 
   // The rest only if is_local(); where there are no vectors, Vector and ReadRow in any case.
 
@@ -143,22 +148,22 @@ class Segment {
   }
   // The whole row, its vector included.
   absl::StatusOr<Row> ReadRow(uint32_t row) const;
-  // Rows as they are encoded, for merges; nullptr if there are none.
-  const RowsReader* rows_reader() const { return rows_.get(); }
 
  private:
-  // What a remote one holds of its file.
+  // What a remote one keeps of its file.
   struct Remote;
 
   Segment();
   const Segment* local() const { return local_now_.load(std::memory_order_acquire); }
-  absl::Status ReadRemote(std::string object);
+  absl::Status ReadRemote(ReadRange read, std::string object) EXCLUDES(mutex_);
 
   v1::SegmentInfo info_;
   // One of these.
   std::unique_ptr<MappedFile> file_;
   std::unique_ptr<Remote> remote_;
-  std::unique_ptr<RowsReader> rows_;
+  // Of its file; nullptr: there are none.
+  std::shared_ptr<const RowsReader> rows_;
+  uint64_t rows_bytes_ = 0;
   uint32_t dimension_ = 0;
   std::span<const Entry> entries_;
   // Where each row's vector is; empty: row i has vector i, or there are no vectors.
@@ -172,6 +177,8 @@ class Segment {
   mutable std::atomic<const Segment*> local_now_ = nullptr;
   mutable Mutex mutex_;
   mutable std::shared_ptr<const Segment> local_ GUARDED_BY(mutex_);
+  // By range, until there is local_.
+  mutable std::shared_ptr<const RowsReader> remote_rows_ GUARDED_BY(mutex_);
 };
 
 }  // namespace sluice

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <filesystem>
 #include <limits>
+#include <mutex>
 #include <random>
 #include <thread>
 
@@ -391,10 +392,11 @@ TEST(RemoteSegment, ReadsRowsInOrderInAsFewRangesAsItIsAllowed) {
   TestFolder folder;
   std::mt19937_64 random(4);
   std::vector<Row> rows = ManyRows(random);
-  const WrittenSegment written = WriteSegment(folder, 100, rows);
   std::ranges::sort(rows, {}, [](const Row& row) { return HashOf(row.id); });
   for (Row& row : rows) row.vector.clear();
-  for (const uint64_t ahead : {10'000u, 100'000u, 10'000'000u}) {
+  for (const uint64_t ahead : {50'000u, 200'000u, 10'000'000u}) {
+    // Each time another, none of whose blocks is in the cache.
+    const WrittenSegment written = WriteSegment(folder, 0, rows);
     Ranges ranges(written.path);
     const auto segment = Must(OpenRemote(written, &ranges));
     const uint64_t opened = ranges.count;
@@ -442,6 +444,56 @@ TEST(RemoteSegment, IsTheSameOnceItIsLocal) {
   }
   EXPECT_EQ(ranges.count, before);
   EXPECT_EQ(segment->vectors().size(), 2700u * 100);
+}
+
+TEST(RemoteSegment, LetsGoOfItsRangesOnceItIsLocalAndNobodyReadsThem) {
+  TestFolder folder;
+  std::mt19937_64 random(6);
+  const std::vector<Row> rows = ManyRows(random);
+  const WrittenSegment written = WriteSegment(folder, 100, rows);
+  auto ranges = std::make_shared<Ranges>(written.path);
+  const std::weak_ptr<Ranges> held = ranges;
+  const auto segment = Must(Segment::OpenRemote(
+      [ranges](uint64_t offset, uint64_t bytes) { return ranges->Read(offset, bytes); },
+      written.info, "remote"));
+  ranges.reset();
+  std::optional<Segment::Cursor> cursor = segment->NewCursor(0);
+  ASSERT_TRUE(cursor->ReadFields(0).ok());
+  segment->UseLocal(OpenSegment(written));
+  EXPECT_FALSE(held.expired());
+  EXPECT_EQ(Must(cursor->ReadFields(2'000)).id, Must(segment->ReadFields(2'000)).id);
+  cursor.reset();
+  EXPECT_TRUE(held.expired());
+  EXPECT_TRUE(segment->ReadFields(1'000).ok());
+  EXPECT_TRUE(segment->NewCursor(0).ReadFields(1'000).ok());
+}
+
+TEST(RemoteSegment, IsReadByManyThreadsWhileItBecomesLocal) {
+  TestFolder folder;
+  std::vector<Row> rows;
+  for (uint64_t i = 0; i < 2000; ++i) rows.push_back(MakeRow("id" + std::to_string(i), i + 1));
+  const WrittenSegment written = WriteSegment(folder, 0, rows);
+  for (int round = 0; round < 20; ++round) {
+    std::mutex mutex;
+    Ranges ranges(written.path);
+    const auto segment = Must(Segment::OpenRemote(
+        [&](uint64_t offset, uint64_t bytes) {
+          const std::lock_guard lock(mutex);
+          return ranges.Read(offset, bytes);
+        },
+        written.info, "remote"));
+    std::vector<std::jthread> threads;
+    for (uint32_t t = 0; t < 3; ++t) {
+      threads.emplace_back([&, t](const std::stop_token& end) {
+        std::mt19937 random(t);
+        for (int i = 0; i < 20 || !end.stop_requested(); ++i) {
+          const Row& row = rows[random() % rows.size()];
+          ExpectSameRow(Must(segment->ReadFields(segment->Find(HashOf(row.id)).value())), row);
+        }
+      });
+    }
+    segment->UseLocal(OpenSegment(written));
+  }
 }
 
 TEST(RemoteSegment, SaysWhyARangeCouldNotBeRead) {

@@ -492,8 +492,7 @@ TEST_F(RemoteReadsTest, WhoNeedsVectorsDoesNotWaitForSegmentsWithoutAny) {
     return Fault::kNone;
   });
   Start();
-  // A vector in a small segment, and two in the tail, one of which is of a row that is remote.
-  AddSegment(1, 100);
+  AddLargeSegment();
   const auto push = [this](const std::string& id, float at) {
     log_->Change([&](FakeCollection& collection) {
       v1::OperationRecord record;
@@ -504,19 +503,20 @@ TEST_F(RemoteReadsTest, WhoNeedsVectorsDoesNotWaitForSegmentsWithoutAny) {
       collection.Push(record);
     });
   };
-  push("7", 7);
-  push("new", 9);
-  ExpectFirst(Query(0), "0");
-  ExpectFirst(Query(7), "7");
-  EXPECT_EQ(Query(7)->hits_size(), 3);
-  ExpectRow(Get("7", true), 7, 128 << 10);
-  EXPECT_FALSE(Get("8", true)->rows(0).has_vector());
+  // The one's row is in the segment that stays remote.
+  push("17", 17);
+  push("new", 29);
+  ExpectFirst(Query(3), "3");
+  ExpectFirst(Query(17), "17");
+  EXPECT_EQ(Query(17)->hits_size(), 10);
+  ExpectRow(Get("17", true), 17, 128 << 10);
+  EXPECT_FALSE(Get("18", true)->rows(0).has_vector());
   EXPECT_EQ(Wholes(), 1u);
   // So many rows are not read one by one.
-  for (int i = 1; i < 40; ++i) push(std::to_string(i), static_cast<float>(i));
-  EXPECT_TRUE(absl::IsDeadlineExceeded(Query(7, std::chrono::milliseconds(300)).status()));
+  for (int i = 8; i < 48; ++i) push(std::to_string(i), static_cast<float>(i));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Query(17, std::chrono::milliseconds(300)).status()));
   release_.count_down();
-  ExpectFirst(Query(7), "7");
+  ExpectFirst(Query(17), "17");
 }
 
 TEST_F(RemoteReadsTest, ARowOfAHitThatCannotBeReadRemotelyIsReadOnceItsSegmentIsLocal) {

@@ -105,10 +105,11 @@ void SegmentLoader::AwaitLocal(const View& view, Awaited awaited, const Patience
 }
 
 absl::Status SegmentLoader::AwaitObject(const std::string& object, const v1::SegmentInfo& info) {
-  std::promise<absl::Status> loaded;
+  // Also of the thread that says so, which may still be at it when this returns.
+  const auto loaded = std::make_shared<std::promise<absl::Status>>();
   const std::shared_ptr<Wait> wait =
       NewWait(Awaited::kAll, OpenPatience(),
-              [&](absl::Status result) { loaded.set_value(std::move(result)); });
+              [loaded](absl::Status result) { loaded->set_value(std::move(result)); });
   bool is_begun = false;
   absl::Status failed;
   Done ended;
@@ -123,7 +124,7 @@ absl::Status SegmentLoader::AwaitObject(const std::string& object, const v1::Seg
   }
   if (is_begun) threads_.Post([this] { LoadNext(); });
   if (ended) ended(failed);
-  const absl::Status result = loaded.get_future().get();
+  const absl::Status result = loaded->get_future().get();
   if (!absl::IsDeadlineExceeded(result)) return result;
   return absl::UnavailableError(absl::StrCat(object, " did not arrive in time"));
 }
