@@ -76,6 +76,7 @@ TEST_F(ObjectCacheTest, ManyWhoWaitHaveOneDownload) {
   constexpr int kReaders = 8;
   std::barrier start(kReaders);
   std::vector<std::jthread> readers;
+  readers.reserve(kReaders);
   for (int i = 0; i < kReaders; ++i) {
     readers.emplace_back([&] {
       start.arrive_and_wait();
