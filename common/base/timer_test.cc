@@ -72,6 +72,7 @@ TEST(Timer, FromManyThreadsEachCallIsMadeOnceUnlessCancelled) {
   Timer timer;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(kThreads);
     for (int t = 0; t < kThreads; ++t) {
       threads.emplace_back([&] {
         for (int i = 0; i < kCalls; ++i) {

@@ -88,7 +88,7 @@ class FakeS3 {
   int port() const { return port_; }
 
   // Of the next requests of this method, in turn.
-  void Fail(const std::string& method, std::vector<Fault> faults) EXCLUDES(mutex_) {
+  void Fail(const std::string& method, const std::vector<Fault>& faults) EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
     for (const Fault fault : faults) faults_[method].push_back(fault);
   }
@@ -158,7 +158,7 @@ class FakeS3 {
     address.sin_port = htons(static_cast<uint16_t>(port_));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     const int socket_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    connect(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+    (void)connect(socket_fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
     close(socket_fd);
   }
 

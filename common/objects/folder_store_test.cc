@@ -29,7 +29,7 @@ class FolderStoreTest : public testing::Test {
   ~FolderStoreTest() override { fs::remove_all(folder_); }
 
   fs::path Write(const std::string& content) const {
-    const fs::path path = store_.NewTemporaryPath();
+    fs::path path = store_.NewTemporaryPath();
     std::ofstream(path) << content;
     return path;
   }
@@ -84,6 +84,7 @@ TEST_F(FolderStoreTest, OfConcurrentPutsOfOneNameExactlyOneWins) {
     std::atomic<int> losers = 0;
     {
       std::vector<std::jthread> writers;
+      writers.reserve(kWriters);
       for (int i = 0; i < kWriters; ++i) {
         writers.emplace_back([&, i] {
           const fs::path file = Write(std::to_string(i));
@@ -101,6 +102,7 @@ TEST_F(FolderStoreTest, OfConcurrentPutsOfOneNameExactlyOneWins) {
 
 TEST_F(FolderStoreTest, PutsAndDeletesOfNeighboursDoNotDisturbEachOther) {
   std::vector<std::jthread> threads;
+  threads.reserve(3);
   for (int i = 0; i < 3; ++i) {
     threads.emplace_back([&, i] {
       for (int round = 0; round < 50; ++round) {

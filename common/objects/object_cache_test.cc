@@ -81,6 +81,7 @@ TEST_F(ObjectCacheTest, ManyWhoWaitHaveOneDownload) {
     shared = 0;
     std::barrier start(kReaders);
     std::vector<std::jthread> readers;
+    readers.reserve(kReaders);
     for (int i = 0; i < kReaders; ++i) {
       readers.emplace_back([&] {
         bool is_mine = false;

@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstring>
+#include <bit>
+#include <cstdint>
 #include <latch>
 #include <random>
 #include <thread>
@@ -64,7 +65,7 @@ void ExpectSame(const std::vector<SegmentSet::Neighbour>& a,
   ASSERT_EQ(a.size(), b.size());
   for (size_t i = 0; i < a.size(); ++i) {
     // Bit for bit.
-    EXPECT_EQ(std::memcmp(&a[i].distance, &b[i].distance, sizeof(float)), 0);
+    EXPECT_EQ(std::bit_cast<uint32_t>(a[i].distance), std::bit_cast<uint32_t>(b[i].distance));
     EXPECT_EQ(a[i].id, b[i].id);
     EXPECT_EQ(a[i].place, b[i].place);
   }
@@ -131,6 +132,7 @@ TEST(Search, ManyAtOnceShareFewThreadsAndAllEnd) {
   };
   std::latch posted(kSearches);
   std::vector<std::jthread> callers;
+  callers.reserve(kCallers);
   for (int i = 0; i < kCallers; ++i) {
     callers.emplace_back([&] {
       for (int n = 0; n < kSearches || !helped; ++n) search();

@@ -177,6 +177,7 @@ std::vector<std::string> Texts(const std::string& name, int count) {
 
 TEST_F(EmbedQueueTest, BatchesAreFilledAcrossTicketsAndResultsGoToTheirOwners) {
   std::vector<Ticket> tickets;
+  tickets.reserve(16);
   for (int i = 0; i < 16; ++i) tickets.push_back(Add(Texts(absl::StrCat("t", i), 2)));
   for (const Ticket ticket : tickets) Run(ticket, Embed);
   for (const Ticket ticket : tickets) ExpectEmbedded(ticket);

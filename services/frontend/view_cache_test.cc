@@ -69,7 +69,7 @@ class ViewCacheTest : public ::testing::Test {
         .collection = collection.value_or(collection_.id()),
         .level = LevelOf(kind, seq_id),
         .deadline = std::chrono::system_clock::now() + std::chrono::seconds(30),
-        .given_up = given_up};
+        .given_up = std::move(given_up)};
     auto promise = std::make_shared<std::promise<Result>>();
     cache_->Take(wanted, [promise](Result view) { promise->set_value(std::move(view)); });
     return promise->get_future();
@@ -147,6 +147,7 @@ TEST_F(ViewCacheTest, AReadDoesNotShareAReadViewThatBeganBeforeIt) {
   // Acknowledged after the first read's snapshot, before the reads below.
   Add("b");
   std::vector<std::future<Result>> later;
+  later.reserve(10);
   for (int i = 0; i < 10; ++i) later.push_back(Begin());
   go_on.count_down();
   EXPECT_EQ(CountIn(first.get()), 1u);
@@ -159,6 +160,7 @@ TEST_F(ViewCacheTest, ReadsAmidWritesCompactionsAndMergesNeverMissAnAcknowledged
   std::atomic<uint64_t> acknowledged = 0;
   std::atomic<bool> done = false;
   std::vector<std::jthread> readers;
+  readers.reserve(3);
   for (int i = 0; i < 3; ++i) {
     readers.emplace_back([&, i] {
       while (!done) {

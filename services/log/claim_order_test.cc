@@ -256,6 +256,7 @@ TEST_F(ClaimOrderTest, UnderABacklogOfManyCollectionsMostGoWhereTheyWereBefore) 
   constexpr int kCollections = 200;
   constexpr int kWorkers = 4;
   std::vector<DueWork> due;
+  due.reserve(kCollections);
   for (int i = 0; i < kCollections; ++i) due.push_back(Work(i, 0));
   Due(due);
   int warm = 0;

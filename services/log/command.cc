@@ -135,6 +135,7 @@ absl::StatusOr<CommandView> DecodeCommand(std::string_view head, std::string_vie
   CommandView view;
   view.time_us = in.Fixed<int64_t>();
   if (!in.ok() || 4 + size_t{length} != head.size() + records.size()) return Malformed();
+  if (view.time_us < 0) return Malformed();
   int64_t ahead_seconds = 0;
   std::memcpy(&ahead_seconds, ahead.data(), kAheadBytes);
   view.clock_us = view.time_us - ahead_seconds * kSecondUs;

@@ -65,7 +65,7 @@ class CompactionTest : public ServiceTest {
   }
   // A collection with `records` records that comes due at once.
   std::string DueCollection(int records = 3, const std::string& tenant = "") {
-    const std::string id = NewCollection([&](v1::CreateCollectionRequest& request) {
+    std::string id = NewCollection([&](v1::CreateCollectionRequest& request) {
       SoonDue(request);
       request.set_tenant(tenant);
     });
@@ -160,6 +160,7 @@ TEST_F(CompactionTest, AClaimWaitsForWhatComesDue) {
 TEST_F(CompactionTest, ManyClaimersEachGetAnotherCollection) {  // invariant 6
   constexpr int kCollections = 12;
   std::vector<std::future<absl::StatusOr<v1::ClaimResponse>>> claimers;
+  claimers.reserve(kCollections + 4);
   for (int i = 0; i < kCollections + 4; ++i) {
     claimers.push_back(std::async(std::launch::async, [this] { return Claim(2000); }));
   }
@@ -193,6 +194,7 @@ TEST_F(CompactionTest, ATenantsFloodLeavesOthersTheirTurn) {
   const auto due = std::chrono::steady_clock::now() + milliseconds(20);
   while (std::chrono::steady_clock::now() < due) std::this_thread::yield();
   std::vector<std::string> granted;
+  granted.reserve(2);
   for (int i = 0; i < 2; ++i) granted.push_back(Claim(10'000)->lease().collection_id());
   EXPECT_NE(granted[0], small) << "it is the youngest";
   EXPECT_EQ(granted[1], small);
@@ -202,6 +204,7 @@ TEST_F(CompactionTest, ATenantsFloodLeavesOthersTheirTurn) {
 TEST_F(CompactionTest, ATenantsFloodLeavesOthersTheirTurnAlsoWhereManyMergesAreClaimed) {
   constexpr int kMerges = 40;
   std::vector<std::future<absl::StatusOr<v1::ClaimResponse>>> merges;
+  merges.reserve(kMerges);
   for (int i = 0; i < kMerges; ++i) {
     merges.push_back(std::async(
         std::launch::async, [this] { return Claim(60'000, 0, v1::LEASE_KIND_MERGE, "merger"); }));

@@ -123,6 +123,14 @@ TEST(FormatTest, ACommandThatIsCutShortOrTooLongIsNotRead) {
   EXPECT_FALSE(DecodeCommand(whole + "x", {}).ok());
 }
 
+TEST(FormatTest, ACommandOfBeforeAnyTimeIsNotRead) {
+  for (const int64_t time_us : {INT64_MIN, int64_t{-1}}) {
+    Command command = GoldenPush();
+    command.Stamp(time_us, /*ahead_us=*/1'000'000);
+    EXPECT_TRUE(absl::IsDataLoss(DecodeCommand(command.head(), command.records()).status()));
+  }
+}
+
 TEST(FormatTest, AGroupsCommandsAreVisitedInOrderAndAllOrAnErrorIsSaid) {
   const std::string group = Bytes(kMessage) + Bytes(kPush) + Bytes(kMessage);
   std::string kinds;

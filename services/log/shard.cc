@@ -107,7 +107,7 @@ absl::Status Shard::OpenData() {
     flush_failure_ = error;
     applier_wakes_.notify_one();
   };
-  SLUICE_ASSIGN_OR_RETURN(store_, Store::Open(std::move(store), on_persisted, on_failed));
+  SLUICE_ASSIGN_OR_RETURN(store_, Store::Open(store, on_persisted, on_failed));
   machine_ = std::make_unique<StateMachine>(*store_);
   SLUICE_RETURN_IF_ERROR(machine_->Load());
 

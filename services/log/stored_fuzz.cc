@@ -102,6 +102,8 @@ std::vector<std::string> FuzzSeeds() {
   const std::string cut{20, 0, 2, 0};
   const std::string large_length{0, 0, 5, 0x7f};
   const std::string large_count{72, 0, 5, 0x7f};
+  // Of a command: the sign of its time, and that of the machine's clock before it.
+  const std::string before_all_time{15, 0, 0, '\x80', 5, 0, 0, 1};
   std::vector<std::string> seeds = {"c" + EncodedPush() + EncodedMessage(),
                                     "a" + EncodedAppend(),
                                     "k" + log::AppendKey(kCollection, SeqId(9)),
@@ -112,7 +114,7 @@ std::vector<std::string> FuzzSeeds() {
                                     "k" + log::LogKey(kCollection),
                                     "k" + log::NameKey("t", "d", "n")};
   for (const char* kind : {"A", "C"}) {
-    for (const std::string& edit : {no_edit, cut, large_length, large_count})
+    for (const std::string& edit : {no_edit, cut, large_length, large_count, before_all_time})
       seeds.push_back(kind + edit);
   }
   return seeds;

@@ -104,8 +104,8 @@ class LogVerifier {
     return VisitRows(snapshot, CollectionPrefix(type, id_), id_.ToString(), work_, visit);
   }
 
-  void Contradicts(std::string what, Range range = {}) {
-    v1::VerifyFinding finding = ContradictionOf(id_, std::move(what));
+  void Contradicts(const std::string& what, Range range = {}) {
+    v1::VerifyFinding finding = ContradictionOf(id_, what);
     finding.set_first_seq_id(range.first);
     finding.set_last_seq_id(range.last);
     work_.Find(std::move(finding));
