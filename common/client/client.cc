@@ -297,10 +297,10 @@ absl::Status Compaction::CollectGarbage(const v1::CollectGarbageRequest& request
       .status();
 }
 
-// FrontendService
+// AdminService
 
 Admin::Admin(const std::shared_ptr<grpc::Channel>& channel, Options options)
-    : stub_(v1::AdminService::NewStub(std::move(channel))), options_(options) {}
+    : stub_(v1::AdminService::NewStub(channel)), options_(options) {}
 
 absl::StatusOr<v1::ClockReading> Admin::ReadClock() {
   return Call(stub_, options_, Effect::kRead, &v1::AdminService::Stub::async::ReadClock,
@@ -311,6 +311,8 @@ absl::StatusOr<v1::ClockReading> Admin::CorrectClock() {
   return Call(stub_, options_, Effect::kWrite, &v1::AdminService::Stub::async::CorrectClock,
               v1::CorrectClockRequest());
 }
+
+// FrontendService
 
 Frontend::Frontend(const std::shared_ptr<grpc::Channel>& channel, Options options)
     : stub_(v1::FrontendService::NewStub(channel)), options_(options) {}

@@ -77,8 +77,7 @@ void Embedder::Embed(Call call, Done done) {
   {
     const MutexLock lock(mutex_);
     decision = Decide(call, Clock::now());
-    if (decision.wait != nullptr)
-      decision.wait->waiting.push_back({std::move(call), std::move(done)});
+    if (decision.wait != nullptr) decision.wait->waiting.push_back({call, done});
     if (decision.probe != nullptr) {
       decision.probe->health.ProbeBegins();
       ++starting_;
@@ -90,7 +89,7 @@ void Embedder::Embed(Call call, Done done) {
   }
   if (decision.failure) return done(Failed(*std::move(decision.failure)));
   if (decision.probe != nullptr) Probe(*decision.probe, model);
-  if (decision.send != nullptr) Send(*decision.send, std::move(call), std::move(done));
+  if (decision.send != nullptr) Send(*decision.send, call, std::move(done));
 }
 
 Embedder::Decision Embedder::Decide(const Call& call, Health::Time now) {
@@ -140,7 +139,7 @@ Failure Embedder::NoneIsWell(Health::Time now) const {
                      std::chrono::ceil<std::chrono::milliseconds>(health.next_probe() - now));
 }
 
-void Embedder::Send(Endpoint& endpoint, Call call, Done done) {
+void Embedder::Send(Endpoint& endpoint, const Call& call, Done done) {
   endpoint.client->Embed(call, [this, &endpoint, done = std::move(done)](Answer answer) {
     {
       const MutexLock lock(mutex_);

@@ -80,7 +80,7 @@ class Embedder {
   Decision Decide(const Call& call, Health::Time now) REQUIRES(mutex_);
   Endpoint* LeastBusy() REQUIRES(mutex_);
   Failure NoneIsWell(Health::Time now) const REQUIRES(mutex_);
-  void Send(Endpoint& endpoint, Call call, Done done) EXCLUDES(mutex_);
+  void Send(Endpoint& endpoint, const Call& call, Done done) EXCLUDES(mutex_);
   void Probe(Endpoint& endpoint, const std::string& model) EXCLUDES(mutex_);
   void EndProbe(Endpoint& endpoint, const std::string& model, Answer answer) EXCLUDES(mutex_);
   // A client's call has returned: nothing is to be done with the client any more.

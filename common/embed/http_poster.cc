@@ -103,10 +103,13 @@ void HttpPoster::Post(HttpRequest request, Done done) {
   auto transfer = std::make_unique<Transfer>(std::move(request), std::move(done));
   {
     const MutexLock lock(mutex_);
-    if (!closed_) queued_.push_back(std::move(transfer));
+    if (!closed_) {
+      queued_.push_back(std::move(transfer));
+      curl_multi_wakeup(multi_->handle);
+      return;
+    }
   }
-  if (transfer) return transfer->done({.error = "stopping"});
-  curl_multi_wakeup(multi_->handle);
+  transfer->done({.error = "stopping"});
 }
 
 std::vector<std::unique_ptr<HttpPoster::Transfer>> HttpPoster::TakeQueued() {

@@ -97,8 +97,8 @@ class OpenAiClient final : public Client {
                         .deadline = call.deadline,
                         .ca_file = ca_file_};
     if (!token->empty()) request.headers.push_back(absl::StrCat("Authorization: ", *token));
-    poster_.Post(std::move(request), [call, done = std::move(done)](HttpReply reply) {
-      done(OpenAiAnswer(call, std::move(reply)));
+    poster_.Post(std::move(request), [call, done = std::move(done)](const HttpReply& reply) {
+      done(OpenAiAnswer(call, reply));
     });
   }
 
@@ -120,7 +120,7 @@ std::string OpenAiRequest(const Call& call) {
   return request.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-Answer OpenAiAnswer(const Call& call, HttpReply reply) {
+Answer OpenAiAnswer(const Call& call, const HttpReply& reply) {
   if (!reply.error.empty()) return Failed(Fault::kUnreachable, reply.error);
   if (reply.status != 200) return Failed(FaultOf(reply.status), WordsOf(reply), reply.retry_after);
   const json body = json::parse(reply.body, nullptr, /*allow_exceptions=*/false);

@@ -18,6 +18,6 @@ std::unique_ptr<Client> MakeOpenAiClient(const std::string& base_url,
 
 // Pure parts, for tests.
 std::string OpenAiRequest(const Call& call);
-Answer OpenAiAnswer(const Call& call, HttpReply reply);
+Answer OpenAiAnswer(const Call& call, const HttpReply& reply);
 
 }  // namespace sluice::embed

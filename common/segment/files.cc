@@ -78,7 +78,7 @@ absl::Status OutputFile::Pad(size_t alignment) {
 
 absl::Status OutputFile::Flush() {
   crc32c_ = Crc32c(buffer_, crc32c_);
-  const absl::Status written = WriteAll(fd_, buffer_, path_);
+  absl::Status written = WriteAll(fd_, buffer_, path_);
   buffer_.clear();
   return written;
 }

@@ -162,8 +162,7 @@ absl::Status ForEachCommand(std::string_view group,
     if (group.size() < bytes) return Malformed();
     const auto command = DecodeCommand(group.substr(0, bytes), {});
     if (!command.ok()) return command.status();
-    const absl::Status visited = visit(*command);
-    if (!visited.ok()) return visited;
+    if (absl::Status visited = visit(*command); !visited.ok()) return visited;
     group.remove_prefix(bytes);
   }
   return absl::OkStatus();

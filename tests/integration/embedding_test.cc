@@ -205,6 +205,7 @@ TEST_F(EmbeddingTest, AnEmbedderThatTakesLittleAtOnceGetsItAllTheSame) {
     const std::string name = absl::StrCat("c", c);
     collections.push_back(Create(name));
     std::vector<std::pair<std::string, std::string>> documents;
+    documents.reserve(100);
     for (int i = 0; i < 100; ++i) {
       documents.emplace_back(absl::StrCat(i), absl::StrCat("number ", i, " of ", name));
     }
@@ -224,6 +225,7 @@ TEST_P(APoisonedText, IsListedAloneAndSettledByAnotherDocument) {
   StartServices("oip");
   const CollectionId notes = Create("notes");
   std::vector<std::pair<std::string, std::string>> documents;
+  documents.reserve(40);
   for (int i = 0; i < 40; ++i) documents.emplace_back(absl::StrCat(i), absl::StrCat("number ", i));
   documents[17].second += GetParam();
   Upsert("notes", documents);
