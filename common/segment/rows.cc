@@ -20,7 +20,7 @@
 namespace sluice {
 namespace {
 
-constexpr size_t kCacheBytes = 32 << 20;
+constexpr size_t kCacheBytes = 64 << 20;
 constexpr size_t kBlockBytes = 8 << 10;
 // A cursor walks over this many unwanted rows rather than seek past them.
 constexpr uint32_t kWalkRows = 8;

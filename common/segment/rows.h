@@ -35,7 +35,7 @@ class RowsWriter {
 };
 
 // Reads them, checking each block against its checksum. Thread-safe. Blocks are kept in one cache
-// of 32 MiB for all segments of the process. Errors: SEGMENT_CORRUPT; of a section that is read by
+// of 64 MiB for all segments of the process. Errors: SEGMENT_CORRUPT; of a section that is read by
 // range also NOT_FOUND and UNAVAILABLE, as the range's.
 class RowsReader {
  public:

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <queue>
 #include <utility>
@@ -56,6 +57,7 @@ bool Nearer(const Candidate& a, const Candidate& b) {
 // The `k` nearest within `reach`, and all that are as near as the last of them, in no order.
 std::vector<Candidate> InTail(const View& view, std::span<const float> query, size_t k,
                               float reach) {
+  if (view.effect().ranked.empty()) return {};
   const DistanceTo distance_to(view.metric(), query);
   const NotNearerThan not_nearer_than(view.metric(), query);
   std::vector<Candidate> candidates;
@@ -119,9 +121,11 @@ std::vector<Candidate> Nearest(const View& view, std::span<const float> query, s
   }
 }
 
-absl::StatusOr<Row> ReadRow(const View& view, const IdHash& id, bool with_vector) {
-  SLUICE_ASSIGN_OR_RETURN(std::optional<Row> row,
-                          view.RowOf(view.segments()->Find(id), view.tail().Find(id), with_vector));
+absl::StatusOr<Row> ReadRow(const View& view, const IdHash& id, bool with_vector,
+                            SegmentSet::Cursor* cursor = nullptr) {
+  SLUICE_ASSIGN_OR_RETURN(
+      std::optional<Row> row,
+      view.RowOf(view.segments()->Find(id), view.tail().Find(id), with_vector, cursor));
   if (!row) return absl::InternalError("a row found by its vector does not exist");
   return *std::move(row);
 }
@@ -137,6 +141,18 @@ absl::Status SortTies(const View& view, std::span<Candidate> ties) {
   std::sort(named.begin(), named.end(),
             [](const auto& a, const auto& b) { return a.first < b.first; });
   for (size_t i = 0; i < ties.size(); ++i) ties[i] = named[i].second;
+  return absl::OkStatus();
+}
+
+// Of those that are ordered by distance, leaves the first `k`, by distance and id.
+absl::Status OrderTies(const View& view, size_t k, std::vector<Candidate>* nearest) {
+  const size_t count = std::min(k, nearest->size());
+  for (size_t begin = 0, end = 0; begin < count; begin = end) {
+    while (end < nearest->size() && (*nearest)[end].distance == (*nearest)[begin].distance) ++end;
+    if (end - begin == 1) continue;
+    SLUICE_RETURN_IF_ERROR(SortTies(view, std::span(*nearest).subspan(begin, end - begin)));
+  }
+  nearest->resize(count);
   return absl::OkStatus();
 }
 
@@ -194,23 +210,22 @@ absl::StatusOr<v1::QueryResponse> Answer(const View& view, const v1::QueryReques
                                          std::span<const float> query, Executor* helpers) {
   const size_t k = request.limit() == 0 ? kDefaultHits : request.limit();
   std::vector<Candidate> nearest = Nearest(view, query, k, helpers);
+  SLUICE_RETURN_IF_ERROR(OrderTies(view, k, &nearest));
   v1::QueryResponse response;
   SetAsOf(view, &response);
+  for (const Candidate& candidate : nearest) response.add_hits()->set_distance(candidate.distance);
+  // Rows are read in the order in which they lie, which costs less.
+  std::vector<int> order(nearest.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::ranges::sort(order, {}, [&](int i) { return nearest[i].id; });
+  SegmentSet::Cursor rows(*view.segments(), nearest.size(), kMaxReplyBytes);
   ReplySize size;
-  for (size_t i = 0, ties_end = 0; i < std::min(k, nearest.size()); ++i) {
-    if (i == ties_end) {
-      while (ties_end < nearest.size() && nearest[ties_end].distance == nearest[i].distance) {
-        ++ties_end;
-      }
-      if (ties_end - i > 1) {
-        SLUICE_RETURN_IF_ERROR(SortTies(view, std::span(nearest).subspan(i, ties_end - i)));
-      }
-    }
-    SLUICE_ASSIGN_OR_RETURN(Row row, ReadRow(view, nearest[i].id, request.include().vector()));
-    v1::QueryHit* const hit = response.add_hits();
-    hit->set_distance(nearest[i].distance);
-    FillRow(row, request.include(), hit->mutable_row());
-    SLUICE_RETURN_IF_ERROR(size.Add(hit->row().ByteSizeLong()));
+  for (const int i : order) {
+    SLUICE_ASSIGN_OR_RETURN(Row row,
+                            ReadRow(view, nearest[i].id, request.include().vector(), &rows));
+    v1::Row* const out = response.mutable_hits(i)->mutable_row();
+    FillRow(row, request.include(), out);
+    SLUICE_RETURN_IF_ERROR(size.Add(out->ByteSizeLong()));
   }
   return response;
 }
