@@ -91,9 +91,10 @@ TEST_F(ObjectCacheTest, ManyWhoWaitHaveOneDownload) {
           EXPECT_EQ(++at_once, 1);
           for (int yields = 0; yields < 1'000; ++yields) std::this_thread::yield();
           --at_once;
-          return absl::UnavailableError("no");
+          // Without words, which would be counted by Abseil, and no thread sanitizer sees that.
+          return absl::AbortedError("");
         });
-        EXPECT_EQ(got.status().message(), "no");
+        EXPECT_TRUE(absl::IsAborted(got.status()));
         if (!is_mine) ++shared;
       });
     }

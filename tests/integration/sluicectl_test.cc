@@ -5,6 +5,7 @@
 #include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "tests/support/process.h"
@@ -181,9 +182,11 @@ TEST_F(SluicectlTest, OneThatFollowsWithACursorGoesOnWhereItsCursorStands) {
   Do({"add", "c", "--batch", "10"}, lines);
   uint64_t printed = 0;
   uint64_t at = 0;
+  // Killed later each time that the cursor had not moved yet.
+  uint64_t lines_until_kill = 700;
   for (int run = 1; printed < 5'000; ++run) {
     ASSERT_LE(run, 100) << "it does not go on";
-    const uint64_t enough = std::min<uint64_t>(700, 5'000 - at);
+    const uint64_t enough = std::min<uint64_t>(lines_until_kill, 5'000 - at);
     const std::string file = folder_.path() / absl::StrCat("printed", run);
     const auto ended =
         RunToEnd({.program = "/bin/sh",
@@ -202,7 +205,8 @@ TEST_F(SluicectlTest, OneThatFollowsWithACursorGoesOnWhereItsCursorStands) {
     for (size_t i = 1; i < seq_ids.size(); ++i) ASSERT_EQ(seq_ids[i], seq_ids[i - 1] + 1);
     ASSERT_LE(seq_ids.front(), printed + 1) << "a record was missed";
     printed = std::max(printed, seq_ids.back());
-    at = Do({"cursors", "get", "c", "mine"})["seq_id"];
+    const uint64_t before = std::exchange(at, Do({"cursors", "get", "c", "mine"})["seq_id"]);
+    lines_until_kill = at == before ? lines_until_kill + 700 : 700;
     ASSERT_LE(at, printed) << "the cursor is beyond what was printed";
   }
 }

@@ -33,6 +33,8 @@ void* AllocateAtMost(size_t size) {
 
 void* operator new(size_t size) { return AllocateAtMost(size); }
 void* operator new[](size_t size) { return AllocateAtMost(size); }
+void* operator new(size_t size, const std::nothrow_t&) noexcept { return AllocateAtMost(size); }
+void* operator new[](size_t size, const std::nothrow_t&) noexcept { return AllocateAtMost(size); }
 void operator delete(void* p) noexcept { std::free(p); }
 void operator delete[](void* p) noexcept { std::free(p); }
 void operator delete(void* p, size_t) noexcept { std::free(p); }
