@@ -124,7 +124,7 @@ absl::Status SegmentLoader::AwaitObject(const std::string& object, const v1::Seg
   }
   if (is_begun) threads_.Post([this] { LoadNext(); });
   if (ended) ended(failed);
-  const absl::Status result = loaded->get_future().get();
+  absl::Status result = loaded->get_future().get();
   if (!absl::IsDeadlineExceeded(result)) return result;
   return absl::UnavailableError(absl::StrCat(object, " did not arrive in time"));
 }
