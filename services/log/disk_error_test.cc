@@ -28,6 +28,7 @@ class DiskErrorTest : public ::testing::Test {
     options.journal_file_bytes = 64 << 10;
     options.max_group_bytes = 16 << 10;
     options.store.memtable_bytes = 64 << 10;
+    options.store.least_trimmed_bytes = 16 << 10;
     options.store.files = disk.rocks();
     options.store.clock = std::make_shared<ImpatientClock>();
     options.files = disk.files();
@@ -72,7 +73,10 @@ class DiskErrorTest : public ::testing::Test {
         return error;
       });
       const auto writable = [&] { return shard.Writable().ok(); };
-      history.Push(shard, 150, writable);
+      for (int i = 0; i < 5; ++i) {
+        history.Push(shard, 30, writable);
+        history.ApplyAndTrim(shard, writable);
+      }
       if (!writable()) {
         ++refusals_;
         const Result refused = shard.ProposeAndWait(OpenLogOf(NewCollectionId()));
@@ -90,6 +94,7 @@ class DiskErrorTest : public ::testing::Test {
       history.AwaitAnswers(always);
       history.RetryUnknown(shard, always);
       history.Push(shard, 30, always);
+      history.ApplyAndTrim(shard, always);
       history.AwaitAnswers(always);
       ASSERT_NO_FATAL_FAILURE(history.Verify(shard));
       // Without a stop in peace.

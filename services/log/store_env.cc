@@ -34,6 +34,20 @@ class StoreEnv::JobGate {
     threads_->Schedule(&JobGate::Run, job.release(), priority, tag, &JobGate::Drop);
   }
 
+  void RunCompaction(absl::FunctionRef<void()> compact) {
+    uint64_t number = 0;
+    {
+      const MutexLock lock(mutex_);
+      number = Begin(&others_);
+    }
+    {
+      const StoreFiles::Compacting compacting;
+      compact();
+    }
+    const MutexLock lock(mutex_);
+    End(&others_, number);
+  }
+
   void Hold(bool from_flush) {
     const MutexLock lock(mutex_);
     held_ = !closed_;
@@ -73,31 +87,36 @@ class StoreEnv::JobGate {
   static void Run(void* arg) {
     std::unique_ptr<Job> job(static_cast<Job*>(arg));
     const std::shared_ptr<JobGate> gate = job->gate;
-    const bool is_flush = job->is_flush();
+    if (!job->is_flush()) {
+      gate->RunCompaction([&job] { job->run(job->arg); });
+      return;
+    }
     uint64_t number = 0;
     {
       const MutexLock lock(gate->mutex_);
-      if (is_flush && gate->held_ && !job->is_exempt) {
+      if (gate->held_ && !job->is_exempt) {
         gate->aside_.push_back(std::move(job));
         return;
       }
-      number = gate->next_number_++;
-      (is_flush ? gate->flushes_ : gate->others_).insert(number);
+      number = gate->Begin(&gate->flushes_);
     }
-    if (is_flush) {
-      job->run(job->arg);
-    } else {
-      const StoreFiles::Compacting compacting;
-      job->run(job->arg);
-    }
+    job->run(job->arg);
     const MutexLock lock(gate->mutex_);
-    (is_flush ? gate->flushes_ : gate->others_).erase(number);
-    gate->ended_.notify_all();
+    gate->End(&gate->flushes_, number);
   }
 
   static void Drop(void* arg) {
     const std::unique_ptr<Job> job(static_cast<Job*>(arg));
     if (job->drop != nullptr) job->drop(job->arg);
+  }
+
+  uint64_t Begin(std::set<uint64_t>* running) REQUIRES(mutex_) {
+    running->insert(next_number_);
+    return next_number_++;
+  }
+  void End(std::set<uint64_t>* running, uint64_t number) REQUIRES(mutex_) {
+    running->erase(number);
+    ended_.notify_all();
   }
 
   // Of those at work now: one that is tried again and again is never seen to have none after it.
@@ -140,6 +159,8 @@ void StoreEnv::Schedule(void (*run)(void* arg), void* arg, Priority priority, vo
   gate_->Schedule(
       std::make_unique<JobGate::Job>(JobGate::Job{gate_, run, arg, priority, tag, drop}));
 }
+
+void StoreEnv::RunCompaction(absl::FunctionRef<void()> compact) { gate_->RunCompaction(compact); }
 
 void StoreEnv::HurryFlush(bool late) { files_->Hurry(late); }
 
