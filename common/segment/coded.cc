@@ -14,7 +14,7 @@ namespace {
 // What rounding may add to any sum of up to 8,192 products, and to what is made of it, relative to
 // the lengths that go in. Far more than it does.
 constexpr float kRounding = 1e-5F;
-constexpr float kMostSteps = 127;
+constexpr uint64_t kMostSteps = 127;
 // Below, squares of what is left beside a code leave float's range.
 constexpr float kSmallNorm = 1e-15F;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -88,15 +88,14 @@ Code CodeOf(std::span<const float> vector, float most_steps) {
 
 // So that no sum of products with another code leaves 32 bits.
 float MostStepsOfQuery(size_t dimension) {
-  const double most =
-      0x7fffffff / (kMostSteps * static_cast<double>(std::max<size_t>(1, dimension)));
-  return std::floor(static_cast<float>(std::min(most, double{0x7ffe})));
+  const uint64_t most = 0x7fffffff / (kMostSteps * std::max<uint64_t>(1, dimension));
+  return static_cast<float>(std::min<uint64_t>(most, 0x7ffe));
 }
 
 }  // namespace
 
 CodedVector Encode(std::span<const float> vector, int8_t* out) {
-  const Code code = CodeOf(vector, kMostSteps);
+  const Code code = CodeOf(vector, static_cast<float>(kMostSteps));
   std::copy(code.components.begin(), code.components.end(), out);
   return {.components = out,
           .dimension = static_cast<uint32_t>(vector.size()),
