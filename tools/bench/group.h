@@ -25,6 +25,8 @@ struct BenchOptions {
   // the goals are for 1.
   double size = 1;
   std::chrono::seconds soak{600};
+  // Pushes a second; 0: half of what the log takes at most.
+  double soak_rate = 0;
   // One part of compact (compact.cc); empty: all of them.
   std::string part;
 

@@ -166,6 +166,11 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0001, 1.0))
       ->capture_default_str();
   int soak_seconds = static_cast<int>(options.soak.count());
+  app.add_option(
+         "--soak-rate", options.soak_rate,
+         "pushes a second of soak; 0: half of what the log takes at most, as the goals are for")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   app.add_option("--soak-seconds", soak_seconds, "how long soak goes on")
       ->check(CLI::Range(5, 1'000'000))
       ->capture_default_str();

@@ -138,7 +138,11 @@ absl::StatusOr<double> TopRate(const BenchOptions& options) {
 }  // namespace
 
 absl::StatusOr<Figures> BenchSoak(const BenchOptions& options) {
-  SLUICE_ASSIGN_OR_RETURN(const double top, TopRate(options));
+  double rate = options.soak_rate;
+  if (rate == 0) {
+    SLUICE_ASSIGN_OR_RETURN(const double top, TopRate(options));
+    rate = top / 2;
+  }
   const std::filesystem::path folder = options.folder / "soak";
   // Trimming is the consumer's alone, so that at least what it keeps is kept.
   SLUICE_ASSIGN_OR_RETURN(const auto log,
@@ -187,7 +191,7 @@ absl::StatusOr<Figures> BenchSoak(const BenchOptions& options) {
       }
     });
     result = RunOpenLoop(
-        {.calls_per_second = top / 2, .measured = options.soak, .most_in_flight = kMostInFlight},
+        {.calls_per_second = rate, .measured = options.soak, .most_in_flight = kMostInFlight},
         [&](size_t slot, std::function<void(bool)> done) {
           pushes.PushAsync(requests[slot], [&, done = std::move(done)](const auto& response) {
             if (response.ok()) tail += kRecordsAPush;
@@ -204,7 +208,7 @@ absl::StatusOr<Figures> BenchSoak(const BenchOptions& options) {
                  {"soak_disk_over_kept", seen.worst_disk_over_kept},
                  {"raw",
                   {{"seconds", options.soak.count()},
-                   {"top_pushes_per_second", top},
+                   {"offered_pushes_per_second", rate},
                    {"pushes_per_second", result.calls_per_second()},
                    {"bytes_per_second", result.calls_per_second() * bytes_a_record * kRecordsAPush},
                    {"p50_us", result.latency_us(0.5)},
