@@ -28,7 +28,6 @@ class DiskErrorTest : public ::testing::Test {
     options.journal_file_bytes = 64 << 10;
     options.max_group_bytes = 16 << 10;
     options.store.memtable_bytes = 64 << 10;
-    options.store.least_trimmed_bytes = 16 << 10;
     options.store.files = disk.rocks();
     options.store.clock = std::make_shared<ImpatientClock>();
     options.files = disk.files();
@@ -73,10 +72,7 @@ class DiskErrorTest : public ::testing::Test {
         return error;
       });
       const auto writable = [&] { return shard.Writable().ok(); };
-      for (int i = 0; i < 5; ++i) {
-        history.Push(shard, 30, writable);
-        history.ApplyAndTrim(shard, writable);
-      }
+      history.Push(shard, 150, writable);
       if (!writable()) {
         ++refusals_;
         const Result refused = shard.ProposeAndWait(OpenLogOf(NewCollectionId()));
@@ -94,7 +90,6 @@ class DiskErrorTest : public ::testing::Test {
       history.AwaitAnswers(always);
       history.RetryUnknown(shard, always);
       history.Push(shard, 30, always);
-      history.ApplyAndTrim(shard, always);
       history.AwaitAnswers(always);
       ASSERT_NO_FATAL_FAILURE(history.Verify(shard));
       // Without a stop in peace.

@@ -25,7 +25,6 @@ class PowerLossTest : public ::testing::Test {
     options.journal_file_bytes = 64 << 10;
     options.max_group_bytes = 16 << 10;
     options.store.memtable_bytes = 64 << 10;
-    options.store.least_trimmed_bytes = 16 << 10;
     options.store.block_cache_bytes = 1 << 20;
     options.store.files = disk.rocks();
     options.store.clock = std::make_shared<ImpatientClock>();

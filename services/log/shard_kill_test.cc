@@ -25,7 +25,6 @@ ShardOptions SmallShard(const std::filesystem::path& folder) {
   options.folder = folder;
   options.journal_file_bytes = 1 << 20;
   options.store.memtable_bytes = 256 << 10;
-  options.store.least_trimmed_bytes = 64 << 10;
   options.seal_after = std::chrono::milliseconds(1);
   return options;
 }

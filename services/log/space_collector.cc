@@ -4,14 +4,13 @@
 #include <chrono>
 #include <utility>
 
-#include "services/log/keys.h"
-#include "services/log/store_env.h"
-
 namespace sluice::log {
 namespace {
 
 using Properties = rocksdb::DB::Properties;
 
+// Less is not worth a compaction.
+constexpr uint64_t kLeastTrimmed = 64 << 20;
 // A trim that no flush of its own accord persists in this time is flushed for.
 constexpr std::chrono::seconds kAwaitFlush{1};
 
@@ -22,46 +21,29 @@ bool BlobsAreWorthwhile(rocksdb::DB* db) {
          db->GetIntProperty(Properties::kLiveBlobFileGarbageSize, &garbage) && 3 * garbage > bytes;
 }
 
-bool IsOfAppends(const rocksdb::Slice& key) {
-  return RowTypeOf(key.ToStringView()) == RowType::kAppend;
+uint64_t EnoughTrimmed(rocksdb::DB* db) {
+  uint64_t tables = 0;
+  db->GetIntProperty(Properties::kLiveSstFilesSize, &tables);
+  return std::max(kLeastTrimmed, tables / 2);
 }
 
-// Appends come before all other rows.
-bool HasAppends(const rocksdb::SstFileMetaData& table) { return IsOfAppends(table.smallestkey); }
-
-class ApartPartitioner : public rocksdb::SstPartitioner {
- public:
-  const char* Name() const override { return "sluice.AppendsApart"; }
-  rocksdb::PartitionerResult ShouldPartition(const rocksdb::PartitionerRequest& request) override {
-    return IsOfAppends(*request.prev_user_key) == IsOfAppends(*request.current_user_key)
-               ? rocksdb::kNotRequired
-               : rocksdb::kRequired;
-  }
-  bool CanDoTrivialMove(const rocksdb::Slice& smallest, const rocksdb::Slice& largest) override {
-    return IsOfAppends(smallest) == IsOfAppends(largest);
-  }
-};
-
-class ApartFactory : public rocksdb::SstPartitionerFactory {
- public:
-  const char* Name() const override { return "sluice.AppendsApartFactory"; }
-  std::unique_ptr<rocksdb::SstPartitioner> CreatePartitioner(
-      const rocksdb::SstPartitioner::Context&) const override {
-    return std::make_unique<ApartPartitioner>();
-  }
-};
+bool Compact(rocksdb::DB* db, bool blobs, std::atomic<bool>* canceled) {
+  rocksdb::CompactRangeOptions options;
+  // Flushes and the small compactions behind them go on meanwhile.
+  options.exclusive_manual_compaction = false;
+  options.allow_write_stall = true;
+  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
+  options.blob_garbage_collection_policy = blobs ? rocksdb::BlobGarbageCollectionPolicy::kForce
+                                                 : rocksdb::BlobGarbageCollectionPolicy::kDisable;
+  options.blob_garbage_collection_age_cutoff = 1;
+  options.canceled = canceled;
+  return db->CompactRange(options, nullptr, nullptr).ok();
+}
 
 }  // namespace
 
-std::shared_ptr<rocksdb::SstPartitionerFactory> AppendsApart() {
-  return std::make_shared<ApartFactory>();
-}
-
-void SpaceCollector::Start(rocksdb::DB* db, StoreEnv* env, uint64_t least_trimmed) {
-  db_ = db;
-  env_ = env;
-  least_trimmed_ = least_trimmed;
-  thread_ = std::thread([this] { Run(); });
+void SpaceCollector::Start(rocksdb::DB* db) {
+  thread_ = std::thread([this, db] { Run(db); });
 }
 
 void SpaceCollector::Stop() {
@@ -74,21 +56,16 @@ void SpaceCollector::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void SpaceCollector::Trimmed(uint64_t bytes, JournalPosition by) {
+void SpaceCollector::Trimmed(uint64_t bytes) {
   const MutexLock lock(mutex_);
-  Trims& trims = first_.bytes == 0 ? first_ : rest_;
-  trims.bytes += bytes;
-  trims.by = by;
-  if (first_.bytes + rest_.bytes >= least_trimmed_) Wake();
+  trimmed_ += bytes;
+  if (trimmed_ >= kLeastTrimmed) Wake();
 }
 
-void SpaceCollector::Flushed(JournalPosition persisted) {
+void SpaceCollector::Flushed() {
   const MutexLock lock(mutex_);
-  while (first_.bytes > 0 && first_.by <= persisted) {
-    droppable_ += first_.bytes;
-    first_ = std::exchange(rest_, {});
-    Wake();
-  }
+  droppable_ += std::exchange(trimmed_, 0);
+  if (droppable_ >= kLeastTrimmed) Wake();
 }
 
 void SpaceCollector::Compacted() {
@@ -107,68 +84,7 @@ void SpaceCollector::Wake() {
   wakes_.notify_one();
 }
 
-bool SpaceCollector::Compact(bool blobs) {
-  rocksdb::CompactRangeOptions options;
-  // Flushes and the small compactions behind them go on meanwhile.
-  options.exclusive_manual_compaction = false;
-  options.allow_write_stall = true;
-  options.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForce;
-  options.blob_garbage_collection_policy = blobs ? rocksdb::BlobGarbageCollectionPolicy::kForce
-                                                 : rocksdb::BlobGarbageCollectionPolicy::kDisable;
-  options.blob_garbage_collection_age_cutoff = 1;
-  options.canceled = &canceled_;
-  return db_->CompactRange(options, nullptr, nullptr).ok();
-}
-
-// What flushes wrote becomes a run of its own, next to the youngest that has a level; then the
-// tables of appends are rewritten where they are.
-bool SpaceCollector::DropTrimmed() {
-  rocksdb::ColumnFamilyMetaData tables;
-  db_->GetColumnFamilyMetaData(&tables);
-  std::vector<std::string> flushed;
-  for (const rocksdb::SstFileMetaData& table : tables.levels[0].files) {
-    flushed.push_back(table.name);
-  }
-  if (!flushed.empty()) {
-    const auto youngest =
-        std::find_if(tables.levels.begin() + 1, tables.levels.end(),
-                     [](const rocksdb::LevelMetaData& level) { return !level.files.empty(); });
-    const int level = youngest == tables.levels.end() ? tables.levels.back().level
-                                                      : std::max(1, youngest->level - 1);
-    if (!CompactFiles(flushed, level)) return false;
-  }
-  for (const rocksdb::LevelMetaData& level : tables.levels) {
-    if (level.level == 0) continue;
-    for (const rocksdb::SstFileMetaData& table : level.files) {
-      if (HasAppends(table) && !CompactFiles({table.name}, level.level)) return false;
-    }
-  }
-  return true;
-}
-
-uint64_t SpaceCollector::EnoughTrimmed() const {
-  rocksdb::ColumnFamilyMetaData tables;
-  db_->GetColumnFamilyMetaData(&tables);
-  uint64_t bytes = 0;
-  for (const rocksdb::LevelMetaData& level : tables.levels) {
-    for (const rocksdb::SstFileMetaData& table : level.files) {
-      if (HasAppends(table)) bytes += table.size;
-    }
-  }
-  return std::max(least_trimmed_, bytes / 2);
-}
-
-bool SpaceCollector::CompactFiles(const std::vector<std::string>& names, int level) {
-  if (canceled_.load()) return false;
-  rocksdb::CompactionOptions options;
-  // As the level's are.
-  options.compression = rocksdb::kDisableCompressionOption;
-  rocksdb::Status compacted;
-  env_->RunCompaction([&] { compacted = db_->CompactFiles(options, names, level); });
-  return compacted.ok();
-}
-
-void SpaceCollector::Run() {
+void SpaceCollector::Run(rocksdb::DB* db) {
   for (;;) {
     bool flush = false;
     uint64_t droppable = 0;
@@ -177,10 +93,9 @@ void SpaceCollector::Run() {
       const MutexLock lock(mutex_);
       wakes_.wait(mutex_, [this]() REQUIRES(mutex_) { return woken_ || stopping_; });
       woken_ = false;
-      if (first_.bytes + rest_.bytes >= least_trimmed_ && !stopping_) {
-        const JournalPosition by = first_.by;
-        flush = !wakes_.wait_for(mutex_, kAwaitFlush, [this, by]() REQUIRES(mutex_) {
-          return first_.bytes == 0 || first_.by != by || stopping_;
+      if (trimmed_ >= kLeastTrimmed && !stopping_) {
+        flush = !wakes_.wait_for(mutex_, kAwaitFlush, [this]() REQUIRES(mutex_) {
+          return trimmed_ < kLeastTrimmed || stopping_;
         });
       }
       if (stopping_) return;
@@ -189,7 +104,7 @@ void SpaceCollector::Run() {
       erased = std::exchange(erased_, nullptr);
     }
     if (erased) {
-      erased(db_->Flush(rocksdb::FlushOptions()).ok() && Compact(/*blobs=*/true));
+      erased(db->Flush(rocksdb::FlushOptions()).ok() && Compact(db, /*blobs=*/true, &canceled_));
       continue;
     }
     if (flush) {
@@ -197,14 +112,14 @@ void SpaceCollector::Run() {
       rocksdb::FlushOptions options;
       options.wait = false;
       options.allow_write_stall = true;
-      (void)db_->Flush(options);
+      (void)db->Flush(options);
     }
-    if (droppable >= EnoughTrimmed()) {
-      const bool dropped = DropTrimmed();
+    if (droppable >= EnoughTrimmed(db)) {
+      const bool dropped = Compact(db, /*blobs=*/false, &canceled_);
       const MutexLock lock(mutex_);
       if (dropped) droppable_ -= droppable;
     }
-    if (BlobsAreWorthwhile(db_)) (void)Compact(/*blobs=*/true);
+    if (BlobsAreWorthwhile(db)) (void)Compact(db, /*blobs=*/true, &canceled_);
   }
 }
 

@@ -54,7 +54,7 @@ absl::Status StateMachine::Finish(JournalPosition position, std::vector<LogPosit
     return written;
   }
   written_ = shard_;
-  if (const uint64_t trimmed = logs_.TakeTrimmedBytes()) store_.Trimmed(trimmed, position);
+  if (const uint64_t trimmed = logs_.TakeTrimmedBytes()) store_.Trimmed(trimmed);
   for (const Log* log : logs_.table().moved()) {
     moved->push_back({log->id, SeqId(log->state.tail()), SeqId(log->state.applied()),
                       SeqId(log->state.trim()), Incarnation(shard_.incarnation()),

@@ -154,7 +154,7 @@ class Store::Listener : public rocksdb::EventListener {
     const auto position = ReadPersisted(db);
     if (!position.ok()) return;
     store_->persisted_.store(*position, std::memory_order_release);
-    store_->space_.Flushed(JournalPosition(*position));
+    store_->space_.Flushed();
     store_->on_persisted_(JournalPosition(*position));
   }
   void OnCompactionCompleted(rocksdb::DB*, const rocksdb::CompactionJobInfo&) override {
@@ -247,8 +247,7 @@ rocksdb::Options Store::MakeOptions(const StoreOptions& options) {
   db.memtable_insert_with_hint_prefix_extractor.reset(rocksdb::NewFixedPrefixTransform(1));
 
   db.compaction_style = rocksdb::kCompactionStyleUniversal;
-  db.num_levels = 12;
-  db.sst_partitioner_factory = AppendsApart();
+  db.num_levels = 4;
   // So that the space of a log that is trimmed and then left alone comes back too.
   db.periodic_compaction_seconds = 24 * 60 * 60;
 
@@ -280,7 +279,7 @@ absl::StatusOr<std::unique_ptr<Store>> Store::Open(
   filter_db->store(raw, std::memory_order_release);
   SLUICE_ASSIGN_OR_RETURN(const uint64_t persisted, ReadPersisted(raw));
   store->persisted_.store(persisted, std::memory_order_release);
-  store->space_.Start(raw, store->env_.get(), options.least_trimmed_bytes);
+  store->space_.Start(raw);
   return store;
 }
 

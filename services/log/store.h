@@ -34,8 +34,6 @@ struct StoreOptions {
   // One memtable; up to three are in memory.
   uint64_t memtable_bytes = 32 << 20;
   uint64_t block_cache_bytes = 32 << 20;
-  // Less that was trimmed is not worth a compaction.
-  uint64_t least_trimmed_bytes = 64 << 20;
   // Null: the machine's own.
   std::shared_ptr<rocksdb::FileSystem> files;
   std::shared_ptr<rocksdb::SystemClock> clock;
@@ -138,9 +136,8 @@ class Store {
   absl::Status Flush();
   // The same, without waiting for it.
   absl::Status BeginFlush();
-  // So many bytes of appends were trimmed by the group at this position, which was written: their
-  // space is to come back.
-  void Trimmed(uint64_t bytes, JournalPosition by) { space_.Trimmed(bytes, by); }
+  // So many bytes of appends were trimmed by what was written: their space is to come back.
+  void Trimmed(uint64_t bytes) { space_.Trimmed(bytes); }
   // Persists what was written, and rewrites all files, so that none holds what was trimmed before.
   // `done` is told whether that succeeded, on another thread; not if the store is closed before.
   void Erase(absl::AnyInvocable<void(bool)> done) { space_.Erase(std::move(done)); }

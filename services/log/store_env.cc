@@ -34,20 +34,6 @@ class StoreEnv::JobGate {
     threads_->Schedule(&JobGate::Run, job.release(), priority, tag, &JobGate::Drop);
   }
 
-  void RunCompaction(absl::FunctionRef<void()> compact) {
-    uint64_t number = 0;
-    {
-      const MutexLock lock(mutex_);
-      number = Begin(&others_);
-    }
-    {
-      const StoreFiles::Compacting compacting;
-      compact();
-    }
-    const MutexLock lock(mutex_);
-    End(&others_, number);
-  }
-
   void Hold(bool from_flush) {
     const MutexLock lock(mutex_);
     held_ = !closed_;
@@ -87,36 +73,31 @@ class StoreEnv::JobGate {
   static void Run(void* arg) {
     std::unique_ptr<Job> job(static_cast<Job*>(arg));
     const std::shared_ptr<JobGate> gate = job->gate;
-    if (!job->is_flush()) {
-      gate->RunCompaction([&job] { job->run(job->arg); });
-      return;
-    }
+    const bool is_flush = job->is_flush();
     uint64_t number = 0;
     {
       const MutexLock lock(gate->mutex_);
-      if (gate->held_ && !job->is_exempt) {
+      if (is_flush && gate->held_ && !job->is_exempt) {
         gate->aside_.push_back(std::move(job));
         return;
       }
-      number = gate->Begin(&gate->flushes_);
+      number = gate->next_number_++;
+      (is_flush ? gate->flushes_ : gate->others_).insert(number);
     }
-    job->run(job->arg);
+    if (is_flush) {
+      job->run(job->arg);
+    } else {
+      const StoreFiles::Compacting compacting;
+      job->run(job->arg);
+    }
     const MutexLock lock(gate->mutex_);
-    gate->End(&gate->flushes_, number);
+    (is_flush ? gate->flushes_ : gate->others_).erase(number);
+    gate->ended_.notify_all();
   }
 
   static void Drop(void* arg) {
     const std::unique_ptr<Job> job(static_cast<Job*>(arg));
     if (job->drop != nullptr) job->drop(job->arg);
-  }
-
-  uint64_t Begin(std::set<uint64_t>* running) REQUIRES(mutex_) {
-    running->insert(next_number_);
-    return next_number_++;
-  }
-  void End(std::set<uint64_t>* running, uint64_t number) REQUIRES(mutex_) {
-    running->erase(number);
-    ended_.notify_all();
   }
 
   // Of those at work now: one that is tried again and again is never seen to have none after it.
@@ -159,8 +140,6 @@ void StoreEnv::Schedule(void (*run)(void* arg), void* arg, Priority priority, vo
   gate_->Schedule(
       std::make_unique<JobGate::Job>(JobGate::Job{gate_, run, arg, priority, tag, drop}));
 }
-
-void StoreEnv::RunCompaction(absl::FunctionRef<void()> compact) { gate_->RunCompaction(compact); }
 
 void StoreEnv::HurryFlush(bool late) { files_->Hurry(late); }
 

@@ -14,8 +14,6 @@
 
 #include <memory>
 
-#include "absl/functional/function_ref.h"
-
 namespace sluice::log {
 
 class StoreFiles;
@@ -30,9 +28,6 @@ class StoreEnv : public rocksdb::EnvWrapper {
 
   void Schedule(void (*run)(void* arg), void* arg, Priority priority, void* tag,
                 void (*drop)(void* arg)) override;
-
-  // Compacts on this thread, as a job of RocksDB's would.
-  void RunCompaction(absl::FunctionRef<void()> compact);
 
   // Whether the flush that is under way is late, and may get in the way of others on the disk.
   void HurryFlush(bool late);

@@ -3,10 +3,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <chrono>
-#include <set>
-#include <string>
 #include <thread>
 
 #include "common/base/crc32c.h"
@@ -147,37 +144,6 @@ TEST_F(StoreTest, TheSpaceOfWhatWasTrimmedComesBackByItself) {
   }
   EXPECT_LE(machine_.store().DiskBytes(), 20 * kBytes);
   EXPECT_EQ(StoredAppends().size(), 10);
-}
-
-TEST_F(StoreTest, WhatIsTrimmedIsDroppedWithoutRewritingOtherRows) {
-  // Tables without appends.
-  const auto others = [&] {
-    std::vector<rocksdb::LiveFileMetaData> tables;
-    machine_.store().db()->GetLiveFilesMetaData(&tables);
-    std::set<std::string> names;
-    for (const auto& table : tables) {
-      if (RowTypeOf(table.smallestkey) != RowType::kAppend) names.insert(table.name);
-    }
-    return names;
-  };
-  // Enough for the space collector.
-  for (int i = 0; i < 70; ++i) {
-    ASSERT_TRUE(machine_.Apply(PushOf(id_, {}, {Record("a", std::string(1'000'000, 'x'))})).ok());
-  }
-  Apply(10, 80);
-  // So that RocksDB has no reason of its own to merge anything.
-  ASSERT_TRUE(machine_.store().Compact().ok());
-  const std::set<std::string> before = others();
-  ASSERT_FALSE(before.empty());
-  Trim(80);
-  ASSERT_TRUE(machine_.store().Flush().ok());
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!StoredAppends().empty() && std::chrono::steady_clock::now() < until) {
-    std::this_thread::yield();
-  }
-  EXPECT_TRUE(StoredAppends().empty());
-  const std::set<std::string> after = others();
-  EXPECT_TRUE(std::includes(after.begin(), after.end(), before.begin(), before.end()));
 }
 
 TEST_F(StoreTest, TheSpaceOfDeadBlobsComesBackThoughSomeInTheirFilesLive) {
